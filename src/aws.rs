@@ -1,0 +1,47 @@
+//! The ports, with the AWS SDK. Decides nothing.
+
+use std::time::Duration;
+
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+
+mod classify;
+
+mod iam;
+
+mod kms;
+
+mod s3;
+
+mod stacks;
+
+/// The account, through one client a service.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    s3: aws_sdk_s3::Client,
+    kms: aws_sdk_kms::Client,
+    iam: aws_sdk_iam::Client,
+    cloudformation: aws_sdk_cloudformation::Client,
+}
+
+impl Aws {
+    /// Clients with the function's own credentials.
+    pub async fn load() -> Self {
+        // A call that hangs is given up in time for the SDK's retries and the answer.
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(3))
+            .operation_attempt_timeout(Duration::from_secs(20))
+            .build();
+        let config = aws_config::defaults(BehaviorVersion::v2026_01_12());
+        Self::new(&config.timeout_config(timeouts).load().await)
+    }
+
+    fn new(config: &SdkConfig) -> Self {
+        Self {
+            s3: aws_sdk_s3::Client::new(config),
+            kms: aws_sdk_kms::Client::new(config),
+            iam: aws_sdk_iam::Client::new(config),
+            cloudformation: aws_sdk_cloudformation::Client::new(config),
+        }
+    }
+}

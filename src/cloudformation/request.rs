@@ -1,0 +1,200 @@
+//! Event → [`Request`]; what cannot be read is salvaged for its answer, never silence.
+
+use aws_lambda_events::cloudformation::CloudFormationCustomResourceRequest as Event;
+use serde_json::Value;
+
+use crate::cloudformation::response_url::ResponseUrl;
+use crate::domain::identity::{Owner, PhysicalId};
+
+/// What CloudFormation asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// Make it.
+    Create,
+    /// Make it so.
+    Update {
+        /// The properties before: a hint, since a rollback swaps them.
+        old_properties: Value,
+    },
+    /// Unmake it.
+    Delete,
+}
+
+impl Kind {
+    /// As CloudFormation spells it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Create => "Create",
+            Self::Update { .. } => "Update",
+            Self::Delete => "Delete",
+        }
+    }
+}
+
+/// A request that can be worked on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// What is asked.
+    pub kind: Kind,
+    /// Whom to answer.
+    pub envelope: Envelope,
+    /// The properties as they arrived.
+    pub properties: Value,
+}
+
+/// What every answer needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Envelope {
+    /// Where the answer goes.
+    pub response_url: ResponseUrl,
+    /// Whose resource it is.
+    pub owner: Owner,
+    /// Id of the request; CloudFormation reuses it when a deployment is repeated.
+    pub request_id: String,
+    /// The id received, if there is one that can be sent back.
+    pub physical_id: Option<PhysicalId>,
+}
+
+/// An event that is no request.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Unreadable {
+    /// It can be answered, and only that.
+    #[error("the event cannot be read: {problem}")]
+    Answerable {
+        /// Whom to answer.
+        envelope: Box<Envelope>,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Nobody can be answered.
+    #[error("the event has no usable ResponseURL: {0}")]
+    Unanswerable(String),
+}
+
+impl Request {
+    /// Reads an event.
+    ///
+    /// `allow_http` lets an answer go to an address without TLS, as a local stand-in has.
+    ///
+    /// # Errors
+    /// The event is of an unknown type, or lacks what its type needs. A Delete lacks nothing but
+    /// its address: it has to be carried out whatever became of the event.
+    pub fn read(event: Value, allow_http: bool) -> Result<Self, Unreadable> {
+        let envelope = Envelope::salvage(&event, allow_http)?;
+        let is_delete = event.get("RequestType").and_then(Value::as_str) == Some("Delete");
+        let properties = event.get("ResourceProperties").cloned().unwrap_or_default();
+        match serde_json::from_value::<Event<Value, Value>>(event) {
+            Ok(Event::Create(create)) => {
+                Ok(Self { kind: Kind::Create, envelope, properties: create.resource_properties })
+            }
+            Ok(Event::Update(update)) => {
+                let kind = Kind::Update { old_properties: update.old_resource_properties };
+                Ok(Self { kind, envelope, properties: update.resource_properties })
+            }
+            Ok(Event::Delete(_)) => Ok(Self { kind: Kind::Delete, envelope, properties }),
+            Err(_) if is_delete => Ok(Self { kind: Kind::Delete, envelope, properties }),
+            Ok(_) => Err(unreadable(envelope, "its RequestType is unknown")),
+            Err(error) => Err(unreadable(envelope, &error.to_string())),
+        }
+    }
+}
+
+fn unreadable(envelope: Envelope, problem: &str) -> Unreadable {
+    Unreadable::Answerable { envelope: Box::new(envelope), problem: problem.to_owned() }
+}
+
+impl Envelope {
+    /// Reads field by field; only the address is indispensable.
+    fn salvage(event: &Value, allow_http: bool) -> Result<Self, Unreadable> {
+        let text = |name| event.get(name).and_then(Value::as_str).unwrap_or_default();
+        let response_url = ResponseUrl::parse(text("ResponseURL"), allow_http)
+            .map_err(|problem| Unreadable::Unanswerable(problem.to_owned()))?;
+        Ok(Self {
+            response_url,
+            owner: Owner {
+                stack_id: text("StackId").to_owned(),
+                logical_id: text("LogicalResourceId").to_owned(),
+            },
+            request_id: text("RequestId").to_owned(),
+            physical_id: PhysicalId::received(text("PhysicalResourceId")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(request_type: &str) -> Value {
+        json!({
+            "RequestType": request_type,
+            "ResponseURL": "https://example.com/answer?X-Amz-Signature=secret",
+            "StackId": "stack", "RequestId": "request", "LogicalResourceId": "Connection",
+            "ResourceType": "Custom::IcaStorage", "PhysicalResourceId": "id",
+            "ResourceProperties": {"BucketName": "b"}, "OldResourceProperties": {"BucketName": "a"},
+        })
+    }
+
+    fn without(request_type: &str, field: &str) -> Value {
+        let mut event = event(request_type);
+        event.as_object_mut().unwrap().remove(field);
+        event
+    }
+
+    #[test]
+    fn each_type_is_read() {
+        for (request_type, kind) in [
+            ("Create", Kind::Create),
+            ("Update", Kind::Update { old_properties: json!({"BucketName": "a"}) }),
+            ("Delete", Kind::Delete),
+        ] {
+            let request = Request::read(event(request_type), false).unwrap();
+            assert_eq!(request.kind, kind);
+            assert_eq!(request.properties, json!({"BucketName": "b"}));
+            assert_eq!(request.envelope.physical_id.unwrap().as_str(), "id");
+        }
+    }
+
+    #[test]
+    fn a_create_or_update_that_lacks_something_is_answerable() {
+        for request_type in ["Create", "Update", "Nonsense"] {
+            for field in [
+                "RequestType",
+                "StackId",
+                "RequestId",
+                "ResourceType",
+                "LogicalResourceId",
+                "ResourceProperties",
+            ] {
+                let unreadable = Request::read(without(request_type, field), false).unwrap_err();
+                assert!(
+                    matches!(unreadable, Unreadable::Answerable { .. }),
+                    "{field}: {unreadable}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_delete_is_read_whatever_it_lacks() {
+        for field in [
+            "StackId",
+            "RequestId",
+            "ResourceType",
+            "LogicalResourceId",
+            "ResourceProperties",
+            "PhysicalResourceId",
+        ] {
+            assert_eq!(Request::read(without("Delete", field), false).unwrap().kind, Kind::Delete);
+        }
+    }
+
+    #[test]
+    fn without_an_address_nobody_is_answered() {
+        for event in [json!(null), json!([]), json!("x"), without("Delete", "ResponseURL")] {
+            assert!(matches!(Request::read(event, true), Err(Unreadable::Unanswerable(_))));
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! What the resource means: pure decisions on values, without AWS, async, clock or randomness.
+
+pub mod refusal;
+
+pub mod spec;
+
+pub mod field;
+
+pub mod identity;
+
+pub mod ica;
+
+pub mod policy;
+
+pub mod shared;
+
+pub mod document;
+
+pub mod register;
+
+pub mod seen;
+
+pub mod preflight;
+
+pub mod attributes;
+
+pub mod plan;

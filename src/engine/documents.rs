@@ -1,0 +1,207 @@
+//! The shared documents in the world: read, written, confirmed, and merged again when another
+//! writer was faster. None of the three services offers compare-and-swap.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use serde_json::Value;
+
+use crate::domain::document::{Document, Settled};
+use crate::domain::register::{Interest, Target};
+use crate::domain::shared::{Claim, Shared};
+use crate::engine::failure::Failure;
+use crate::engine::others::Others;
+use crate::ports::{Bucket, Call, CallErrorKind, World};
+
+/// How often a document is written before its other writers are given the field.
+const WRITES: usize = 8;
+
+/// How a document that disagrees is read again: AWS may answer from before the write.
+fn patience() -> ExponentialBuilder {
+    ExponentialBuilder::new()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(2))
+        .with_max_times(4)
+}
+
+/// What is to become of one shared document.
+#[derive(Clone, Debug)]
+pub(super) struct Task {
+    pub(super) target: Target,
+    /// The entry that is to stand there, or none.
+    pub(super) wanted: Option<Value>,
+    /// Under which names ours stands there.
+    pub(super) managed: BTreeSet<String>,
+    /// The document as it was read.
+    pub(super) document: Document,
+}
+
+/// What this connection brings to a decision.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mine<'a> {
+    /// Whether it asks for the entry.
+    pub(super) wants: bool,
+    /// For which role.
+    pub(super) role: Option<&'a String>,
+    /// Under which name it already owns one.
+    pub(super) owned: Option<&'a str>,
+}
+
+impl Task {
+    /// Decides over the register as far as it is needed: a managed entry that is right as it
+    /// stands needs no further witness, and neither does one that somebody else still wants.
+    pub(super) async fn decide<W: World>(
+        world: &W,
+        others: &mut Others,
+        target: Target,
+        document: Document,
+        mine: Mine<'_>,
+        entry: impl Fn(&[String]) -> Value,
+    ) -> Result<Self, Failure> {
+        loop {
+            let Interest { mut managed, wanted, mut roles } = target.interest(others.known());
+            roles.extend(mine.role.filter(|_| mine.wants).cloned());
+            managed.extend(mine.owned.map(str::to_owned));
+            let roles: Vec<String> = roles.into_iter().collect();
+            let is_due =
+                (mine.wants || wanted) && (target.shared == Shared::Cors || !roles.is_empty());
+            let task = Self {
+                wanted: is_due.then(|| entry(&roles)),
+                managed,
+                document: document.clone(),
+                target: target.clone(),
+            };
+            let settled = task.settle(&document)?;
+            let is_conclusive =
+                settled.document.is_none() && matches!(settled.claim, Claim::Managed(_));
+            if is_conclusive || !others.read_more(world).await? {
+                return Ok(task);
+            }
+        }
+    }
+
+    /// How the document and the connection end up.
+    pub(super) fn settle(&self, document: &Document) -> Result<Settled, Failure> {
+        document.settle(self.target.shared, self.wanted.as_ref(), &self.managed).map_err(|error| {
+            Failure::Bug(format!("an edit broke the {}: {error}", self.target.shared))
+        })
+    }
+
+    /// Writes the document, if it is not right as it was read.
+    pub(super) async fn write<W: World>(&self, world: &W, account: &str) -> Result<(), Failure> {
+        match self.settle(&self.document)?.document {
+            Some(document) => Ok(write(world, &self.target, account, &document).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads the document again until it is right, and merges again when it stays wrong.
+    ///
+    /// # Errors
+    /// `Unsettled` when others keep overwriting it.
+    pub(super) async fn confirm<W: World>(
+        &mut self,
+        world: &W,
+        account: &str,
+    ) -> Result<Claim, Failure> {
+        for _ in 0..WRITES {
+            let agreed = (|| self.agreement(world, account))
+                .retry(patience())
+                .when(|stray| matches!(stray, Stray::Wrong(..)))
+                .await;
+            match agreed {
+                Ok(claim) => return Ok(claim),
+                Err(Stray::Failed(failure)) => return Err(failure),
+                Err(Stray::Wrong(document, claim)) => {
+                    self.managed.extend(claim.owned().map(str::to_owned));
+                    write(world, &self.target, account, &document).await?;
+                }
+            }
+        }
+        Err(Failure::Unsettled(self.target.shared))
+    }
+
+    async fn agreement<W: World>(&self, world: &W, account: &str) -> Result<Claim, Stray> {
+        let document = read(world, &self.target, account).await.map_err(Stray::Failed)?;
+        let Settled { document, claim } = self.settle(&document).map_err(Stray::Failed)?;
+        match document {
+            Some(document) => Err(Stray::Wrong(document, claim)),
+            None => Ok(claim),
+        }
+    }
+}
+
+/// Why a document is not what it is to be.
+enum Stray {
+    /// It could not be read.
+    Failed(Failure),
+    /// It has to be written, like this.
+    Wrong(Document, Claim),
+}
+
+/// A shared document as it stands now; what is gone has no entries.
+pub(super) async fn read<W: World>(
+    world: &W,
+    target: &Target,
+    account: &str,
+) -> Result<Document, Failure> {
+    let bucket = Bucket { name: &target.of, owner: account };
+    let text = match target.shared {
+        Shared::KeyPolicy => world.read_key_policy(&target.of).await?,
+        Shared::BucketPolicy => or_gone(world.read_policy(bucket).await)?.flatten(),
+        Shared::Cors => {
+            return Ok(Document::Rules(
+                or_gone(world.read_cors(bucket).await)?.unwrap_or_default(),
+            ));
+        }
+    };
+    Document::policy(text.as_deref()).map_err(|error| {
+        Failure::Unreadable(format!(
+            "the {} of `{}` is no policy document: {error}",
+            target.shared, target.of
+        ))
+    })
+}
+
+/// What a deleted bucket no longer has.
+pub(super) fn or_gone<T>(call: Call<T>) -> Call<Option<T>> {
+    match call {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind == CallErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn write<W: World>(
+    world: &W,
+    target: &Target,
+    account: &str,
+    document: &Document,
+) -> Call<()> {
+    let bucket = Bucket { name: &target.of, owner: account };
+    match document {
+        Document::Rules(rules) => world.write_cors(bucket, rules).await?,
+        Document::Policy(policy) => {
+            // A bucket policy without statements is none; a key always has a policy.
+            let text = policy.as_ref().filter(|policy| !policy.statements().is_empty());
+            match (target.shared, text) {
+                (Shared::KeyPolicy, Some(policy)) => {
+                    world.write_key_policy(&target.of, policy.text()).await?;
+                }
+                (Shared::KeyPolicy, None) => {}
+                (_, policy) => {
+                    world
+                        .write_policy(
+                            bucket,
+                            policy.map(super::super::domain::policy::PolicyDocument::text),
+                        )
+                        .await?;
+                }
+            }
+        }
+    }
+    tracing::info!(document = %target.shared, of = target.of, "shared document written");
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Everything a decision needs, read at once.
+
+use futures::join;
+use serde_json::Value;
+
+use crate::domain::field::KeyId;
+use crate::domain::identity::{Home, Identity};
+use crate::domain::register::{Entry, Record};
+use crate::domain::seen::{Encryption, Fact, KeyFound, Policy, Seen, Unseen};
+use crate::domain::spec::Spec;
+use crate::ports::{Bucket, Call, CallErrorKind, World};
+
+/// The account as this request finds it.
+pub(super) struct Observed {
+    pub(super) seen: Seen,
+    /// The connection's own policy.
+    pub(super) own: Option<Own>,
+    /// The register.
+    pub(super) entries: Vec<Entry>,
+}
+
+/// A connection's policy with its document.
+pub(super) struct Own {
+    pub(super) policy: Policy,
+    pub(super) document: Value,
+    pub(super) record: Option<Record>,
+}
+
+/// Reads bucket, key, policy and register at once.
+pub(super) async fn observe<W: World>(
+    world: &W,
+    spec: &Spec,
+    identity: &Identity,
+    home: &Home,
+) -> Call<Observed> {
+    let bucket = Bucket { name: spec.bucket.as_str(), owner: &home.account };
+    let prefix = spec.prefix.as_str();
+    let arn = identity.policy_arn(&home.partition, &home.account);
+    let folder = async {
+        if spec.prefix.is_root() { Ok(None) } else { world.read_folder(bucket, prefix).await }
+    };
+    let (bucket_facts, folder, bucket_policy, cors, keys, own, entries) = join!(
+        async {
+            join!(
+                world.region(bucket),
+                world.versioning(bucket),
+                world.ownership(bucket),
+                world.public_access_off(bucket),
+                world.notifications(bucket),
+            )
+        },
+        folder,
+        world.read_policy(bucket),
+        world.read_cors(bucket),
+        encryption_and_key(world, spec, bucket),
+        own(world, &arn),
+        world.list(),
+    );
+    let (region, versioning, ownership, public_access_off, notifications) = bucket_facts;
+    let (encryption, key, key_policy) = keys;
+    Ok(Observed {
+        seen: Seen {
+            region: fact(region)?,
+            versioning: fact(versioning)?,
+            encryption: fact(encryption)?,
+            ownership: fact(ownership)?,
+            public_access_off: fact(public_access_off)?,
+            notifications: fact(notifications)?,
+            folder: fact(folder)?,
+            key: fact(key)?,
+            key_policy: fact(key_policy)?,
+            bucket_policy: fact(bucket_policy)?,
+            cors: fact(cors)?,
+        },
+        own: own?,
+        entries: entries?,
+    })
+}
+
+/// A denied look is a fact to be judged, and so is one at a bucket that is not there.
+fn fact<T>(call: Call<T>) -> Call<Fact<T>> {
+    match call {
+        Ok(seen) => Ok(Ok(seen)),
+        Err(error) if matches!(error.kind, CallErrorKind::Denied | CallErrorKind::NotFound) => {
+            Ok(Err(Unseen { action: error.action, message: error.message }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The key needs the default encryption only where the template names none.
+async fn encryption_and_key<W: World>(
+    world: &W,
+    spec: &Spec,
+    bucket: Bucket<'_>,
+) -> (Call<Option<Encryption>>, Call<KeyFound>, Call<Option<String>>) {
+    if let Some(name) = &spec.kms_key_id {
+        let (encryption, (key, policy)) = join!(world.encryption(bucket), key(world, name));
+        return (encryption, key, policy);
+    }
+    let encryption = world.encryption(bucket).await;
+    let name =
+        encryption.as_ref().ok().and_then(Option::as_ref).and_then(|found| found.key.clone());
+    match name.map(KeyId::of_bucket) {
+        Some(name) => {
+            let (key, policy) = key(world, &name).await;
+            (encryption, key, policy)
+        }
+        None => (encryption, Ok(KeyFound::Unnamed), Ok(None)),
+    }
+}
+
+/// A key and its policy: at once where its name is its own, else one after the other.
+async fn key<W: World>(world: &W, name: &KeyId) -> (Call<KeyFound>, Call<Option<String>>) {
+    let found = |found: Option<_>| {
+        found.map_or_else(|| KeyFound::Missing(name.as_str().to_owned()), KeyFound::Found)
+    };
+    if name.names_the_key() {
+        let (key, policy) =
+            join!(world.describe(name.as_str()), world.read_key_policy(name.as_str()));
+        return (key.map(found), policy);
+    }
+    let key = world.describe(name.as_str()).await.map(found);
+    let policy = match &key {
+        Ok(KeyFound::Found(key)) => world.read_key_policy(&key.arn).await,
+        Ok(KeyFound::Missing(_) | KeyFound::Unnamed) | Err(_) => Ok(None),
+    };
+    (key, policy)
+}
+
+/// A connection's policy, its document and its record.
+async fn own<W: World>(world: &W, arn: &str) -> Call<Option<Own>> {
+    let Some(policy) = world.read(arn).await? else { return Ok(None) };
+    let document = world.document(arn, &policy.version).await?;
+    let record = Record::read(&policy.tags);
+    Ok(Some(Own { policy, document, record }))
+}

@@ -1,0 +1,15 @@
+#![doc = include_str!("../ARCHITECTURE.md")]
+
+pub mod domain;
+
+pub mod cloudformation;
+
+pub mod ports;
+
+pub mod engine;
+
+pub mod aws;
+
+pub mod callback;
+
+pub mod provider;

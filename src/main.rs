@@ -1,0 +1,43 @@
+//! `bootstrap`: what Lambda's `provided.al2023` starts.
+
+use std::time::{Duration, SystemTime};
+
+use ica_storage::aws::Aws;
+use ica_storage::callback::Callback;
+use ica_storage::engine::failure::Trace;
+use ica_storage::provider::{self, Settings};
+use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
+use serde_json::Value;
+use tokio::time::Instant;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    let (world, callback, settings) = (Aws::load().await, Callback::new()?, settings());
+    let handler = |event: LambdaEvent<Value>| {
+        let (world, callback, settings) = (&world, &callback, &settings);
+        async move {
+            let left = event.context.deadline().duration_since(SystemTime::now());
+            let deadline = Instant::now() + left.unwrap_or(Duration::ZERO);
+            provider::invoke(world, callback, settings, event.payload, deadline).await?;
+            Ok::<(), Error>(())
+        }
+    };
+    lambda_runtime::run(service_fn(handler)).await
+}
+
+/// The environment is read here and nowhere else.
+#[expect(clippy::disallowed_methods, reason = "configuration is read once")]
+fn settings() -> Settings {
+    let read = |name| std::env::var(name).unwrap_or_default();
+    let accounts = read("ALLOWED_PRINCIPAL_ACCOUNTS");
+    let accounts = accounts.split(',').map(str::trim).filter(|account| !account.is_empty());
+    Settings {
+        principal_accounts: accounts.map(str::to_owned).collect(),
+        allow_http: !read("AWS_ENDPOINT_URL").is_empty(),
+        trace: Trace {
+            function: read("AWS_LAMBDA_FUNCTION_NAME"),
+            log_stream: read("AWS_LAMBDA_LOG_STREAM_NAME"),
+        },
+    }
+}

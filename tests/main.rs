@@ -1,0 +1,1 @@
+//! The promises of the resource, each a test.
