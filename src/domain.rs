@@ -22,6 +22,8 @@ pub mod seen;
 
 pub mod preflight;
 
+mod warning;
+
 pub mod attributes;
 
 pub mod plan;

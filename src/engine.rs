@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Map;
 use tokio::time::{Instant, timeout_at};
 
-use crate::cloudformation::request::{Kind, Request};
+use crate::cloudformation::request::{Envelope, Kind, Request};
 use crate::cloudformation::response::{Outcome, Response};
 use crate::domain::identity::{Home, Identity, PhysicalId};
 use crate::domain::refusal::Refusal;
@@ -13,6 +13,8 @@ use crate::domain::spec::{Place, Spec};
 use crate::ports::World;
 
 pub mod failure;
+
+mod decide;
 
 mod documents;
 
@@ -57,7 +59,30 @@ pub async fn handle<W: World>(world: &W, request: &Request, context: &Context) -
         Ok(outcome) => outcome,
         Err(_) => Err(Failure::OutOfTime(started.elapsed())),
     };
-    answer.response(request, outcome, &context.trace)
+    let id = answer.id(request, outcome.is_ok());
+    match outcome {
+        Ok(data) => {
+            let (envelope, outcome) = (request.envelope.clone(), Outcome::Success(data));
+            Response { envelope, physical_id: id, outcome }
+        }
+        Err(failure) => failed(&request.envelope, Some(id), &failure, &context.trace),
+    }
+}
+
+/// The answer to a request that failed, and why, which the log says once: here.
+pub fn failed(
+    envelope: &Envelope,
+    id: Option<PhysicalId>,
+    failure: &Failure,
+    trace: &Trace,
+) -> Response {
+    let error = failure as &dyn std::error::Error;
+    tracing::error!(code = %failure.code(), error, "request failed");
+    Response {
+        envelope: envelope.clone(),
+        physical_id: id.unwrap_or_else(|| PhysicalId::nowhere(&envelope.owner)),
+        outcome: Outcome::Failed(failure.reason(trace)),
+    }
 }
 
 /// How long CloudFormation waits, less what the answer takes: `ServiceTimeout` if it is given.
@@ -100,25 +125,6 @@ impl Answer {
             Kind::Update { .. } | Kind::Delete => received().or_else(own),
         }
         .unwrap_or_else(|| PhysicalId::nowhere(&request.envelope.owner))
-    }
-
-    fn response(
-        &self,
-        request: &Request,
-        outcome: Result<Map<String, serde_json::Value>, Failure>,
-        trace: &Trace,
-    ) -> Response {
-        if let Err(failure) = &outcome {
-            tracing::error!(code = %failure.code(), error = %failure, "request failed");
-        }
-        Response {
-            envelope: request.envelope.clone(),
-            physical_id: self.id(request, outcome.is_ok()),
-            outcome: match outcome {
-                Ok(data) => Outcome::Success(data),
-                Err(failure) => Outcome::Failed(failure.reason(trace)),
-            },
-        }
     }
 }
 

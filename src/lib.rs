@@ -13,3 +13,5 @@ pub mod aws;
 pub mod callback;
 
 pub mod provider;
+
+pub mod metrics;

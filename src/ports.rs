@@ -13,7 +13,7 @@ use crate::domain::spec::Tag;
 
 /// A call that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{action} on `{resource}`: {message}")]
+#[error("{action} on `{resource}`: {}", .message.trim_end_matches('.'))]
 pub struct CallError {
     /// The IAM action it needs, as granted.
     pub action: &'static str,
@@ -59,6 +59,20 @@ pub enum CallErrorKind {
 }
 
 impl CallErrorKind {
+    /// Whether what the call was made on is not there, or about to go.
+    pub fn is_gone(self) -> bool {
+        matches!(self, Self::NotFound | Self::InvalidState)
+    }
+
+    /// Whether the same call may succeed a moment later: also after a permission was granted,
+    /// which IAM takes some seconds to see.
+    pub fn may_pass(self) -> bool {
+        matches!(
+            self,
+            Self::Denied | Self::Conflict | Self::Throttled | Self::Unavailable | Self::Network
+        )
+    }
+
     /// Its word in the outside's vocabulary.
     pub fn code(self) -> Code {
         match self {
@@ -168,12 +182,12 @@ pub trait Buckets: Sync {
         key_arn: &str,
         mark: &str,
     ) -> impl Future<Output = Call<()>> + Send;
-    /// Deletes a folder; in a bucket with versions exactly that version.
+    /// Deletes a folder; in a bucket with versions exactly this one.
     fn remove_folder(
         &self,
         bucket: Bucket<'_>,
         prefix: &str,
-        folder: &Folder,
+        version: Option<&str>,
     ) -> impl Future<Output = Call<()>> + Send;
     /// Whether there is nothing under a prefix but its folder.
     fn is_empty(&self, bucket: Bucket<'_>, prefix: &str)

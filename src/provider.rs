@@ -1,18 +1,20 @@
 //! One invocation: event → work → answer. The last line of defence, so that an answer always goes out.
 
+use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
 use serde_json::Value;
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use crate::callback::{Callback, Undelivered};
-use crate::cloudformation::request::{Envelope, Request, Unreadable};
-use crate::cloudformation::response::{Outcome, Response};
-use crate::domain::identity::PhysicalId;
+use crate::cloudformation::request::{Request, Unreadable};
+use crate::cloudformation::response::Response;
 use crate::engine::failure::{Failure, Trace};
 use crate::engine::{self, Context};
+use crate::metrics;
 use crate::ports::World;
 
 /// Kept of an invocation's time for delivering the answer.
@@ -59,21 +61,58 @@ pub async fn invoke<W: World>(
     event: Value,
     deadline: Instant,
 ) -> Result<(), Unanswered> {
-    let response = match Request::read(event, settings.allow_http) {
-        Ok(request) if request.envelope.response_url.has_expired(SystemTime::now()) => {
-            tracing::warn!("event too old: its ResponseURL has expired, nothing was done");
-            return Ok(());
-        }
-        Ok(request) => work(world, settings, &request, deadline).await,
-        Err(Unreadable::Answerable { envelope, problem }) => {
-            let id = envelope.physical_id.clone();
-            failed(&envelope, id, &Failure::Unreadable(problem), &settings.trace)
-        }
-        Err(unanswerable @ Unreadable::Unanswerable(_)) => return Err(unanswerable.into()),
+    let started = Instant::now();
+    let read = Request::read(event, settings.allow_http);
+    let span = span(&read);
+    async {
+        let (request_type, response) = match &read {
+            Ok(request) if request.envelope.response_url.has_expired(SystemTime::now()) => {
+                tracing::warn!("event too old: its ResponseURL has expired, nothing was done");
+                return Ok(());
+            }
+            Ok(request) => (request.kind.as_str(), work(world, settings, request, deadline).await),
+            Err(Unreadable::Answerable { envelope, problem }) => {
+                let failure = Failure::Unreadable(problem.clone());
+                let id = envelope.physical_id.clone();
+                ("Unreadable", engine::failed(envelope, id, &failure, &settings.trace))
+            }
+            Err(unanswerable @ Unreadable::Unanswerable(_)) => {
+                return Err(unanswerable.clone().into());
+            }
+        };
+        let (took, now) = (started.elapsed(), SystemTime::now());
+        report(&metrics::line(request_type, response.outcome.code(), took, now));
+        callback.deliver(&response, before(deadline, FOR_THE_LOG)).await?;
+        tracing::info!(id = response.physical_id.as_str(), "answered");
+        Ok(())
+    }
+    .instrument(span)
+    .await
+}
+
+/// What every line of the log says; nothing of the properties.
+fn span(read: &Result<Request, Unreadable>) -> Span {
+    let (kind, envelope) = match read {
+        Ok(request) => (request.kind.as_str(), Some(&request.envelope)),
+        Err(Unreadable::Answerable { envelope, .. }) => ("Unreadable", Some(envelope.as_ref())),
+        Err(Unreadable::Unanswerable(_)) => ("Unreadable", None),
     };
-    callback.deliver(&response, before(deadline, FOR_THE_LOG)).await?;
-    tracing::info!(id = response.physical_id.as_str(), "answered");
-    Ok(())
+    tracing::info_span!(
+        "request",
+        request_type = kind,
+        stack = envelope.map(|envelope| envelope.owner.stack_name()),
+        logical_id = envelope.map(|envelope| envelope.owner.logical_id.as_str()),
+        request_id = envelope.map(|envelope| envelope.request_id.as_str()),
+    )
+}
+
+/// Metrics are read from standard output; losing one is no reason to fail.
+fn report(metrics: &Value) {
+    let mut line = metrics.to_string();
+    line.push('\n');
+    if let Err(error) = std::io::stdout().write_all(line.as_bytes()) {
+        tracing::warn!(%error, "metrics not written");
+    }
 }
 
 async fn work<W: World>(
@@ -92,23 +131,9 @@ async fn work<W: World>(
         let message = panic.downcast_ref::<&str>().map(ToString::to_string);
         let message =
             message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        let id = engine::id_of_failure(request);
-        failed(&request.envelope, Some(id), &Failure::Bug(message), &settings.trace)
+        let id = Some(engine::id_of_failure(request));
+        engine::failed(&request.envelope, id, &Failure::Bug(message), &settings.trace)
     })
-}
-
-fn failed(
-    envelope: &Envelope,
-    id: Option<PhysicalId>,
-    failure: &Failure,
-    trace: &Trace,
-) -> Response {
-    tracing::error!(code = %failure.code(), error = %failure, "request failed");
-    Response {
-        envelope: envelope.clone(),
-        physical_id: id.unwrap_or_else(|| PhysicalId::nowhere(&envelope.owner)),
-        outcome: Outcome::Failed(failure.reason(trace)),
-    }
 }
 
 /// Some time before a deadline, or now.

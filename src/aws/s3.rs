@@ -195,11 +195,15 @@ impl Buckets for Aws {
         }
     }
 
-    async fn remove_folder(&self, bucket: Bucket<'_>, prefix: &str, folder: &Folder) -> Call<()> {
-        let action =
-            if folder.version.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
+    async fn remove_folder(
+        &self,
+        bucket: Bucket<'_>,
+        prefix: &str,
+        version: Option<&str>,
+    ) -> Call<()> {
+        let action = if version.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
         let request = self.s3.delete_object().bucket(bucket.name).key(prefix);
-        let request = request.set_version_id(folder.version.clone());
+        let request = request.set_version_id(version.map(str::to_owned));
         let output = request.expected_bucket_owner(bucket.owner).send().await;
         output.named(action, &address(bucket, prefix)).map(drop)
     }

@@ -4,35 +4,41 @@ use serde_json::{Map, Value, json};
 
 use crate::cloudformation::request::Envelope;
 use crate::domain::identity::PhysicalId;
+use crate::domain::refusal::Code;
 
 /// Largest body of an answer, in bytes (CloudFormation user guide, *Custom resource response objects*).
 pub const BODY_MAX: usize = 4_096;
 
 /// Why a request failed: one line, never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason(String);
+pub struct Reason {
+    code: Code,
+    line: String,
+}
 
 impl Reason {
     /// Makes one line of a text: a control character would cost six bytes and break the page.
-    pub fn new(text: &str) -> Self {
+    pub fn new(code: Code, text: &str) -> Self {
         let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let line = line.trim();
-        Self(if line.is_empty() {
-            "InternalFailure: no reason given".to_owned()
-        } else {
-            line.to_owned()
-        })
+        let line = line.trim().to_owned();
+        Self { code, line: if line.is_empty() { code.to_string() } else { line } }
+    }
+
+    /// The class of the failure.
+    pub fn code(&self) -> Code {
+        self.code
     }
 
     /// The line.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.line
     }
 
     /// All but the last `count` characters.
     fn cut(&self, count: usize) -> Self {
-        let keep = self.0.chars().count().saturating_sub(count);
-        Self(format!("{}…", self.0.chars().take(keep).collect::<String>()))
+        let keep = self.line.chars().count().saturating_sub(count);
+        let line = format!("{}…", self.line.chars().take(keep).collect::<String>());
+        Self { code: self.code, line }
     }
 }
 
@@ -43,6 +49,16 @@ pub enum Outcome {
     Success(Map<String, Value>),
     /// Not, for this reason.
     Failed(Reason),
+}
+
+impl Outcome {
+    /// The class of the failure, if it is one.
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::Success(_) => None,
+            Self::Failed(reason) => Some(reason.code()),
+        }
+    }
 }
 
 /// An answer.
@@ -67,7 +83,7 @@ impl Response {
                     let shorter = if cut == 0 { reason.clone() } else { reason.cut(cut) };
                     let body = self.json(&Outcome::Failed(shorter));
                     let over = body.len().saturating_sub(BODY_MAX);
-                    if over == 0 || cut >= reason.0.len() {
+                    if over == 0 || cut >= reason.line.len() {
                         return body;
                     }
                     // A character costs at most six bytes, and at least one is to go.
@@ -129,7 +145,7 @@ mod tests {
     fn the_bodies_are_pinned() {
         let data = Map::from_iter([("A".to_owned(), Value::from("1"))]);
         insta::assert_snapshot!(response(Outcome::Success(data)).body(), @r#"{"Status":"SUCCESS","PhysicalResourceId":"id","StackId":"stack","RequestId":"request","LogicalResourceId":"Connection","NoEcho":false,"Data":{"A":"1"}}"#);
-        insta::assert_snapshot!(response(Outcome::Failed(Reason::new("a\0b\nc"))).body(), @r#"{"Status":"FAILED","PhysicalResourceId":"id","StackId":"stack","RequestId":"request","LogicalResourceId":"Connection","NoEcho":false,"Data":{},"Reason":"a b c"}"#);
+        insta::assert_snapshot!(response(Outcome::Failed(Reason::new(Code::InternalFailure, "a\0b\nc"))).body(), @r#"{"Status":"FAILED","PhysicalResourceId":"id","StackId":"stack","RequestId":"request","LogicalResourceId":"Connection","NoEcho":false,"Data":{},"Reason":"a b c"}"#);
     }
 
     #[test]
@@ -148,14 +164,14 @@ mod tests {
     #[test]
     fn a_reason_is_never_empty() {
         for text in ["", " ", "\n\0"] {
-            assert!(!Reason::new(text).as_str().is_empty());
+            assert!(!Reason::new(Code::InternalFailure, text).as_str().is_empty());
         }
     }
 
     proptest! {
         #[test]
         fn a_failure_always_fits(reason in "\\PC{0,3000}|[\"\\\\\u{0}-\u{1f}é😀]{0,3000}") {
-            let response = response(Outcome::Failed(Reason::new(&reason)));
+            let response = response(Outcome::Failed(Reason::new(Code::InternalFailure, &reason)));
             prop_assert!(response.fits());
             let body: Value = serde_json::from_str(&response.body()).unwrap();
             prop_assert_eq!(&body["Status"], "FAILED");

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::domain::ica::Versioning;
 use crate::domain::preflight::Goal;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::register::Record;
@@ -73,6 +74,16 @@ pub fn writes_folder(goal: &Goal, folder: Option<&Folder>) -> bool {
 /// stands at the path, and there is nothing in it.
 pub fn removes_folder(mark: &str, folder: &Folder, has_successor: bool, is_empty: bool) -> bool {
     folder.mark.as_deref() == Some(mark) && !has_successor && is_empty
+}
+
+/// The version of the folder to delete, so that no delete marker hides anything. What was written
+/// while the bucket had no versions is its version `null` (S3 user guide, *Deleting object versions*).
+pub fn folder_version(folder: &Folder, versioning: Versioning) -> Option<&str> {
+    let unnamed = match versioning {
+        Versioning::Unversioned => None,
+        Versioning::Enabled | Versioning::Suspended => Some("null"),
+    };
+    folder.version.as_deref().or(unnamed)
 }
 
 /// Refuses a policy IAM would not take.

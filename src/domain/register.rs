@@ -158,6 +158,11 @@ impl Record {
         tags
     }
 
+    /// The tag that says whether it counts.
+    pub fn state_tag(&self) -> Tag {
+        Tag { key: STATE.to_owned(), value: self.state.as_str().to_owned() }
+    }
+
     /// Reads tags; `None` if they name no owner.
     pub fn read(tags: &[Tag]) -> Option<Self> {
         let text = |key: &str| {

@@ -23,7 +23,7 @@ fn patience() -> ExponentialBuilder {
         .with_jitter()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(2))
-        .with_max_times(4)
+        .with_max_times(6)
 }
 
 /// What is to become of one shared document.
@@ -67,7 +67,7 @@ impl Task {
             let roles: Vec<String> = roles.into_iter().collect();
             let is_due =
                 (mine.wants || wanted) && (target.shared == Shared::Cors || !roles.is_empty());
-            let task = Self {
+            let mut task = Self {
                 wanted: is_due.then(|| entry(&roles)),
                 managed,
                 document: document.clone(),
@@ -77,6 +77,8 @@ impl Task {
             let is_conclusive =
                 settled.document.is_none() && matches!(settled.claim, Claim::Managed(_));
             if is_conclusive || !others.read_more(world).await? {
+                // What it is about to write under a name is its own from now on.
+                task.managed.extend(settled.claim.owned().map(str::to_owned));
                 return Ok(task);
             }
         }

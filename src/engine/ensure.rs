@@ -1,24 +1,23 @@
 //! Create and Update: bring the account to what the properties say.
 
+use backon::{ExponentialBuilder, Retryable};
 use futures::future::{join_all, try_join_all};
 use futures::{join, try_join};
 use serde_json::{Map, Value};
 
 use crate::cloudformation::request::{Kind, Request};
-use crate::cloudformation::response::{Outcome, Response};
 use crate::domain::identity::{Home, Identity};
 use crate::domain::plan::{self, Registration};
-use crate::domain::preflight::{self, Ask, Goal};
-use crate::domain::refusal::{Code, Refusal};
-use crate::domain::register::{Former, Record, State, Target};
+use crate::domain::preflight::Goal;
+use crate::domain::register::Record;
 use crate::domain::shared::{Claim, Shared};
 use crate::domain::spec::{Place, Spec};
-use crate::engine::documents::{Mine, Task};
+use crate::engine::decide::{self, Plan};
 use crate::engine::failure::Failure;
-use crate::engine::observe::{Observed, Own, observe};
+use crate::engine::observe::{Observed, Own, observe, own};
 use crate::engine::others::{self, Others};
-use crate::engine::{Context, fence, refused, remove};
-use crate::ports::{Bucket, Call, CallErrorKind, World};
+use crate::engine::{Context, fence, remove};
+use crate::ports::{Bucket, Call, CallError, CallErrorKind, World};
 
 /// Most versions a managed policy has (IAM quotas).
 const VERSIONS_MAX: usize = 5;
@@ -31,17 +30,6 @@ pub(super) struct Job<'a> {
     pub(super) request: &'a Request,
     pub(super) context: &'a Context,
     pub(super) old_properties: Option<&'a Value>,
-}
-
-/// Everything that is to be written, decided before anything is.
-struct Plan {
-    goal: Goal,
-    /// What the tags say while it is written; see [`Plan::settled`].
-    record: Record,
-    registration: Registration,
-    writes_folder: bool,
-    /// The shared documents this connection asks for.
-    tasks: Vec<Task>,
 }
 
 /// Makes it so, and answers with the attributes.
@@ -58,8 +46,8 @@ pub(super) async fn ensure<W: World>(
         fence::check(world, job.request, None),
     );
     let (observed, standing) = (observed?, standing?);
-    let plan = decide(world, job, &observed, standing.warning.clone()).await?;
-    let data = answer(job, &plan.goal)?;
+    let plan = decide::decide(world, job, &observed, standing.warning.clone()).await?;
+    let data = decide::answer(job, &plan.goal)?;
     if plan.is_nothing() {
         return Ok(data);
     }
@@ -97,226 +85,17 @@ pub(super) async fn ensure<W: World>(
 /// Whether what a failed request made is taken back at once. The Delete of a failed Create does
 /// that anyway; nobody else does it for one that was overtaken, nor for a replacement.
 fn undoes(job: &Job<'_>, failure: &Failure) -> bool {
-    matches!(failure, Failure::Overtaken(_) | Failure::GaveWay(_))
-        || matches!(job.request.kind, Kind::Update { .. })
-}
-
-impl Plan {
-    /// Whether the account is as it should be.
-    fn is_nothing(&self) -> bool {
-        let right = |task: &Task| {
-            task.settle(&task.document).is_ok_and(|settled| settled.document.is_none())
-        };
-        self.registration.is_nothing()
-            && !self.writes_folder
-            && self.tasks.iter().all(right)
-            && !self.has_leftovers()
-    }
-
-    /// Whether something is to be let go of once all is written.
-    fn has_leftovers(&self) -> bool {
-        let released = |shared| matches!(self.record.claim(shared), Claim::Released(_));
-        self.record.former.is_some() || Shared::ALL.into_iter().any(released)
-    }
-}
-
-async fn decide<W: World>(
-    world: &W,
-    job: &Job<'_>,
-    observed: &Observed,
-    warning: Option<String>,
-) -> Result<Plan, Failure> {
-    let Job { spec, identity, home, .. } = *job;
-    let owner = &identity.owner;
-    let ask = Ask { spec, identity, home, principal_accounts: &job.context.principal_accounts };
-    let mut goal = preflight::goal(ask, &observed.seen).map_err(Failure::Refused)?;
-    goal.warnings.extend(warning);
-    let own = observed.own.as_ref();
-    if let Some(refusal) = name_taken(&goal, own, observed, job) {
-        return Err(refused(refusal));
-    }
-    let arn = goal.policy_arn();
-    let mut others = Others::new(observed.entries.clone(), &arn, &identity.place.bucket);
-    let rivals = others.rivals(world, &identity.place, owner).await?;
-    if let Some((entry, record)) = rivals.first() {
-        return Err(refused(others::taken(&identity.place, entry, record)));
-    }
-    let before = own.and_then(|own| own.record.as_ref());
-    let mut record = Record {
-        owner: owner.clone(),
-        key_arn: goal.key_arn.clone(),
-        former: former(before, &goal.key_arn),
-        role: goal.role.clone(),
-        state: State::Active,
-        key_policy: Claim::Off,
-        bucket_policy: Claim::Off,
-        cors: Claim::Off,
-    };
-    let mut tasks = vec![];
-    for shared in Shared::ALL {
-        let had =
-            before.filter(|before| shared != Shared::KeyPolicy || before.key_arn == goal.key_arn);
-        let had = had.map(|before| before.claim(shared).clone()).unwrap_or_default();
-        if !goal.wants(shared) {
-            record.set_claim(shared, had.released());
-            continue;
-        }
-        let document = preflight::document(&goal, shared, &observed.seen).map_err(refused)?;
-        // A connection that lost its policy manages what it finds.
-        let lost = before.is_none() && matches!(job.request.kind, Kind::Update { .. });
-        let entry = |roles: &[String]| preflight::entry(shared, goal.storage(), roles);
-        let found = if lost {
-            shared.find_ours(document.entries(), &entry(goal.role.as_slice()))
-        } else {
-            None
-        };
-        let mine =
-            Mine { wants: true, role: goal.role.as_ref(), owned: had.owned().or(found.as_deref()) };
-        let task =
-            Task::decide(world, &mut others, target(&goal, shared), document, mine, entry).await?;
-        record.set_claim(shared, task.settle(&task.document)?.claim);
-        tasks.push(task);
-    }
-    let refusals: Vec<Refusal> = tasks
-        .iter()
-        .filter_map(|task| too_large(&goal, task))
-        .chain(plan::policy_fits(&goal).err())
-        .collect();
-    if !refusals.is_empty() {
-        return Err(Failure::Refused(refusals));
-    }
-    let registration = plan::registration(
-        &goal,
-        &record,
-        own.map(|own| (&own.policy, &own.document)),
-        &former_tags(job.old_properties),
-    );
-    let folder = observed.seen.folder.as_ref().ok().and_then(Option::as_ref);
-    let writes_folder = plan::writes_folder(&goal, folder);
-    Ok(Plan { goal, record, registration, writes_folder, tasks })
-}
-
-fn target(goal: &Goal, shared: Shared) -> Target {
-    let of = match shared {
-        Shared::KeyPolicy => goal.key_arn.clone(),
-        Shared::BucketPolicy | Shared::Cors => goal.spec.bucket.as_str().to_owned(),
-    };
-    Target { shared, of }
-}
-
-/// The key this connection has left or leaves now, if it owned a statement there.
-fn former(before: Option<&Record>, key_arn: &str) -> Option<Former> {
-    let before = before?;
-    let earlier = before.former.clone().filter(|former| former.key_arn != key_arn);
-    let leaves = before.key_arn != key_arn && before.key_policy.owned().is_some();
-    if leaves {
-        return Some(Former {
-            key_arn: before.key_arn.clone(),
-            claim: before.key_policy.released(),
-        });
-    }
-    earlier
-}
-
-/// Keys of the template's tags before.
-fn former_tags(old_properties: Option<&Value>) -> Vec<String> {
-    let tags = old_properties.and_then(|properties| properties.get("Tags")?.as_array());
-    let keys = tags.into_iter().flatten().filter_map(|tag| tag.get("Key")?.as_str());
-    keys.filter(|key| !key.to_lowercase().starts_with("ica-storage:")).map(str::to_owned).collect()
-}
-
-/// Refuses a name that a policy of somebody else's has. IAM's names ignore path and case.
-fn name_taken(
-    goal: &Goal,
-    own: Option<&Own>,
-    observed: &Observed,
-    job: &Job<'_>,
-) -> Option<Refusal> {
-    let name = goal.identity.policy_name();
-    let arn = goal.policy_arn();
-    let taken = |whose: String, remedy: &str| {
-        Some(Refusal::new(
-            Code::AlreadyExists,
-            "PolicyName",
-            format!("`{name}` is the name of {whose}"),
-            remedy,
-        ))
-    };
-    if let Some(own) = own {
-        return match &own.record {
-            Some(record) if record.owner == goal.identity.owner => None,
-            Some(record) => taken(
-                format!(
-                    "the policy of `{}` of stack `{}`",
-                    record.owner.logical_id,
-                    record.owner.stack_name()
-                ),
-                "choose another name",
-            ),
-            None if job.request.kind != Kind::Create => None,
-            None => taken(format!("`{arn}`, which no connection recorded"), "choose another name"),
-        };
-    }
-    let same = |other: &&crate::domain::register::Entry| {
-        other.name.eq_ignore_ascii_case(&name) && other.arn != arn
-    };
-    let other = observed.entries.iter().find(same)?;
-    taken(format!("`{}`", other.arn), "choose another name: a replacement needs a new one too")
-}
-
-fn too_large(goal: &Goal, task: &Task) -> Option<Refusal> {
-    let shared = task.target.shared;
-    let document = task.settle(&task.document).ok()?.document?;
-    let (length, limit, unit) = document.excess(shared)?;
-    let property = match shared {
-        Shared::KeyPolicy => "ConfigureKeyPolicy",
-        Shared::BucketPolicy => "ConfigureBucketPolicy",
-        Shared::Cors => "ConfigureCors",
-    };
-    let entry = preflight::entry(shared, goal.storage(), goal.role.as_slice());
-    Some(Refusal::new(
-        Code::ServiceLimitExceeded,
-        property,
-        format!(
-            "the {shared} of `{}` would have {length} of at most {limit} {unit}",
-            task.target.of
-        ),
-        format!("make room in it, or set `{property}: false` and add this by hand: {entry}"),
-    ))
-}
-
-/// The attributes, if they fit an answer. Warnings are left out before an answer is refused.
-fn answer(job: &Job<'_>, goal: &Goal) -> Result<Map<String, Value>, Failure> {
-    for warning in &goal.warnings {
-        tracing::warn!(warning, "to be looked at");
-    }
-    let with = |count: usize| {
-        let warnings = goal.warnings.get(..count).unwrap_or_default();
-        Response {
-            envelope: job.request.envelope.clone(),
-            physical_id: job.identity.physical_id(),
-            outcome: Outcome::Success(
-                goal.attributes()
-                    .with_warnings(warnings, goal.warnings.len() - warnings.len())
-                    .into_data(),
-            ),
-        }
-    };
-    let fitting = (0..=goal.warnings.len()).rev().map(with).find(Response::fits);
-    match fitting.map(|response| response.outcome) {
-        Some(Outcome::Success(data)) => Ok(data),
-        Some(Outcome::Failed(_)) | None => Err(refused(Refusal::new(
-            Code::ServiceLimitExceeded,
-            "KeyPrefix",
-            "the attributes would be more than the 4,096 bytes CloudFormation takes",
-            "shorten the prefix or the name of the policy",
-        ))),
+    match job.request.kind {
+        Kind::Create => matches!(failure, Failure::Overtaken(_) | Failure::GaveWay(_)),
+        // Not what it repaired in place.
+        Kind::Update { .. } => job.request.envelope.physical_id != Some(job.identity.physical_id()),
+        Kind::Delete => false,
     }
 }
 
 /// Registers, then writes the rest at once.
 async fn write<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<(), Failure> {
-    register(world, plan).await?;
+    register(world, job, plan).await?;
     let account = job.home.account.as_str();
     let tasks = try_join_all(plan.tasks.iter().map(|task| task.write(world, account)));
     let folder = async {
@@ -336,46 +115,53 @@ fn bucket_of<'a>(job: &'a Job<'_>) -> Bucket<'a> {
     Bucket { name: job.spec.bucket.as_str(), owner: &job.home.account }
 }
 
-async fn register<W: World>(world: &W, plan: &Plan) -> Result<(), Failure> {
+async fn register<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<(), Failure> {
     let Plan { goal, record, registration, .. } = plan;
-    let (arn, document) = (goal.policy_arn(), goal.storage().policy());
-    match registration {
-        Registration::Create => {
-            let (path, name) = (goal.identity.policy_path(), goal.identity.policy_name());
-            match world.create(&path, &name, &document, &plan::tags(goal, record)).await {
-                Err(error) if error.kind == CallErrorKind::Exists => {
-                    return created_before(world, plan, error.into()).await;
-                }
-                created => created?,
-            }
-            tracing::info!(arn, "policy created");
+    if *registration != Registration::Create {
+        return Ok(change(world, goal, registration).await?);
+    }
+    let (path, name) = (goal.identity.policy_path(), goal.identity.policy_name());
+    let tags = plan::tags(goal, record);
+    match world.create(&path, &name, &goal.storage().policy(), &tags).await {
+        Err(error) if error.kind == CallErrorKind::Exists => {
+            let found = found_late(world, plan, error).await?;
+            let own = Some((&found.policy, &found.document));
+            let former_tags = decide::former_tags(job.old_properties);
+            let registration = plan::registration(goal, record, own, &former_tags);
+            change(world, goal, &registration).await?;
         }
-        Registration::Change { document: changes, set, unset } => {
-            if !set.is_empty() {
-                world.tag(&arn, set).await?;
-            }
-            if !unset.is_empty() {
-                world.untag(&arn, unset).await?;
-            }
-            if *changes {
-                add_version(world, &arn, &document).await?;
-                tracing::info!(arn, "policy changed");
-            }
-        }
+        created => created?,
+    }
+    tracing::info!(name, "policy created");
+    Ok(())
+}
+
+async fn change<W: World>(world: &W, goal: &Goal, registration: &Registration) -> Call<()> {
+    let Registration::Change { document, set, unset } = registration else { return Ok(()) };
+    let arn = goal.policy_arn();
+    if !set.is_empty() {
+        world.tag(&arn, set).await?;
+    }
+    if !unset.is_empty() {
+        world.untag(&arn, unset).await?;
+    }
+    if *document {
+        add_version(world, &arn, &goal.storage().policy()).await?;
+        tracing::info!(arn, "policy changed");
     }
     Ok(())
 }
 
-/// A Create whose policy is there although it was not seen: the same request came twice, or its
-/// first answer was lost. Anybody else's policy is a refusal.
-async fn created_before<W: World>(world: &W, plan: &Plan, failure: Failure) -> Result<(), Failure> {
+/// The connection's own policy that was not seen at first: the same request came twice, an answer
+/// was lost, or IAM had not yet seen its own write. Anybody else's policy is a refusal.
+async fn found_late<W: World>(world: &W, plan: &Plan, refusal: CallError) -> Call<Own> {
+    let patience = ExponentialBuilder::new().with_jitter().with_max_times(4);
     let arn = plan.goal.policy_arn();
-    let policy = world.read(&arn).await?;
-    match policy.and_then(|policy| Record::read(&policy.tags)) {
-        Some(record) if record.owner == plan.goal.identity.owner => {
-            Ok(world.tag(&arn, &plan::tags(&plan.goal, &plan.record)).await?)
-        }
-        Some(_) | None => Err(failure),
+    let find = || async { own(world, &arn).await?.ok_or_else(|| refusal.clone()) };
+    let found = find.retry(patience).when(|error| error.kind == CallErrorKind::Exists).await?;
+    match &found.record {
+        Some(record) if record.owner == plan.goal.identity.owner => Ok(found),
+        Some(_) | None => Err(refusal),
     }
 }
 
@@ -441,7 +227,8 @@ async fn settle<W: World>(
     mut record: Record,
 ) -> Result<(), Failure> {
     if plan.has_leftovers() {
-        remove::release(world, &plan.record, job.identity, job.home, plan.goal.versioning).await?;
+        let (arn, storage) = (plan.goal.policy_arn(), plan.goal.storage());
+        remove::release(world, &plan.record, &arn, storage, &job.home.account).await?;
         for shared in Shared::ALL {
             if matches!(record.claim(shared), Claim::Released(_)) {
                 record.set_claim(shared, Claim::Off);

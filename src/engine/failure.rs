@@ -31,6 +31,14 @@ pub enum Failure {
     /// Two connections were made for one path at once, and the other was first.
     #[error("{0}")]
     GaveWay(Refusal),
+    /// A Delete could not be finished, and something of ours is still there.
+    #[error("{cause}")]
+    Remains {
+        /// What it failed over.
+        cause: Box<Failure>,
+        /// What is to be removed by hand if it cannot be repeated.
+        what: String,
+    },
     /// A defect of this program.
     #[error("unexpected: {0}")]
     Bug(String),
@@ -58,15 +66,14 @@ impl Failure {
     /// For the stack's events: what failed, on what, why, and what to do.
     pub fn reason(&self, trace: &Trace) -> Reason {
         let mut sentence = match self {
-            // Refusals say their code and their way out themselves.
+            // Refusals say their way out themselves.
             Self::Refused(_) => self.to_string(),
+            Self::GaveWay(_) => format!("{}: {self}", self.code()),
             _ => format!("{}: {self}; {}", self.code(), self.remedy(trace)),
         };
-        let request = match self {
-            Self::Call(error) if !error.request_id.is_empty() => {
-                format!("request {}", error.request_id)
-            }
-            _ => String::new(),
+        let request = match self.call().map_or("", |error| error.request_id.as_str()) {
+            "" => String::new(),
+            id => format!("request {id}"),
         };
         let log = match trace.log_stream.as_str() {
             "" => String::new(),
@@ -77,7 +84,22 @@ impl Failure {
         if !found.is_empty() {
             sentence = format!("{sentence} [{}]", found.join(", "));
         }
-        Reason::new(&sentence)
+        Reason::new(self.code(), &sentence)
+    }
+
+    /// The call that failed, if it was one.
+    pub fn call(&self) -> Option<&CallError> {
+        match self {
+            Self::Call(error) => Some(error),
+            Self::Remains { cause, .. } => cause.call(),
+            Self::Unreadable(_)
+            | Self::Refused(_)
+            | Self::OutOfTime(_)
+            | Self::Unsettled(_)
+            | Self::Overtaken(_)
+            | Self::GaveWay(_)
+            | Self::Bug(_) => None,
+        }
     }
 
     /// The class of it.
@@ -91,6 +113,7 @@ impl Failure {
             Self::OutOfTime(_) | Self::Unsettled(_) => Code::NotStabilized,
             Self::Overtaken(_) => Code::ResourceConflict,
             Self::GaveWay(refusal) => refusal.code,
+            Self::Remains { cause, .. } => cause.code(),
             Self::Bug(_) => Code::InternalFailure,
         }
     }
@@ -101,7 +124,7 @@ impl Failure {
             Self::Unreadable(_) => {
                 "invoke this function only as the ServiceToken of a Custom::IcaStorage".to_owned()
             }
-            Self::Refused(_) => String::new(),
+            Self::Refused(_) | Self::GaveWay(_) => String::new(),
             Self::Call(error) => call_remedy(error, trace),
             Self::OutOfTime(_) => {
                 "repeat the deployment; if it happens again raise the function's Timeout".to_owned()
@@ -111,7 +134,10 @@ impl Failure {
                 "what it had written was undone; repeat the deployment if it is still wanted"
                     .to_owned()
             }
-            Self::GaveWay(refusal) => refusal.remedy.clone(),
+            Self::Remains { cause, what } => format!(
+                "{}; then delete the stack again, or give up on the resource with `--deletion-mode FORCE_DELETE_STACK` and remove by hand what is left of {what}",
+                cause.remedy(trace),
+            ),
             Self::Bug(_) => {
                 "repeat the deployment; if it happens again report it with the function's log"
                     .to_owned()

@@ -2,13 +2,14 @@
 
 use futures::join;
 
-use crate::cloudformation::request::Request;
+use crate::cloudformation::request::{Kind, Request};
 use crate::engine::failure::Failure;
 use crate::ports::{CallError, CallErrorKind, World};
 
 /// What CloudFormation said when it was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Standing {
+    resource: Option<String>,
     stack: Option<String>,
     /// The permission that was missing to ask.
     pub(super) warning: Option<String>,
@@ -17,8 +18,9 @@ pub(super) struct Standing {
 /// Asks CloudFormation whether it still waits for this Create or Update.
 ///
 /// # Caveats
-/// Without the permission to ask, the answer is yes with a warning. An Update and its rollback
-/// have the same resource status, so the stack's is compared with the one `before`.
+/// Without the permission to ask, the answer is yes with a warning. A resource keeps the status of
+/// the operation before for a moment, and an Update looks like its rollback: those only tell where
+/// they turned since they were asked `before`.
 ///
 /// # Errors
 /// `Overtaken` if it does not.
@@ -39,65 +41,86 @@ pub(super) async fn check<W: World>(
             let warning = Some(format!(
                 "not checked for lack of a permission: grant `{action}` to the function's role"
             ));
-            return Ok(Standing { stack: None, warning });
+            return Ok(Standing { warning, ..Standing::default() });
         }
         (Err(error), _) | (_, Err(error)) => return Err(error.into()),
     };
-    let before = before.and_then(|before| before.stack.as_deref());
-    match moved_on(before, resource.as_deref(), stack.as_deref()) {
+    let standing = Standing { resource, stack, warning: None };
+    match moved_on(&request.kind, before, &standing) {
         Some(status) => Err(Failure::Overtaken(status.to_owned())),
-        None => Ok(Standing { stack, warning: None }),
+        None => Ok(standing),
     }
 }
 
-/// The status that tells that a Create or an Update is no longer wanted.
-///
-/// A resource or stack that CloudFormation does not know (yet) tells nothing, and the Create of a
-/// replacement is `UPDATE_IN_PROGRESS`.
-fn moved_on<'a>(
-    before: Option<&str>,
-    resource: Option<&'a str>,
-    stack: Option<&'a str>,
-) -> Option<&'a str> {
-    let is_going = |status: &&str| status.starts_with("DELETE_");
-    let has_ended = |status: &&str| !status.ends_with("_IN_PROGRESS");
-    let rolls_back = |status: &str| status.contains("ROLLBACK");
-    let turned =
-        |status: &&str| before.is_some_and(|before| !rolls_back(before)) && rolls_back(status);
+/// The status that tells that a Create or an Update is no longer wanted. What CloudFormation does
+/// not know (yet) tells nothing.
+fn moved_on<'a>(kind: &Kind, before: Option<&Standing>, now: &'a Standing) -> Option<&'a str> {
+    let rolls_back = |status: &&str| status.contains("ROLLBACK");
+    let had_turned =
+        before.and_then(|before| before.stack.as_deref()).is_some_and(|old| rolls_back(&old));
+    // No rollback sends a Create; the Update it sends finds the stack turned from the start.
+    let turned = |status: &&str| {
+        rolls_back(status) && (*kind == Kind::Create || (before.is_some() && !had_turned))
+    };
+    let failed = |status: &&str| {
+        status.ends_with("_FAILED") && before.is_some_and(|before| before.resource != now.resource)
+    };
+    let (resource, stack) = (now.resource.as_deref(), now.stack.as_deref());
     resource
-        .filter(has_ended)
-        .or(resource.filter(is_going))
-        .or(stack.filter(is_going))
-        .or(stack.filter(turned))
+        .filter(|status| *status == "DELETE_IN_PROGRESS" || failed(status))
+        .or(stack.filter(|status| status.starts_with("DELETE_") || turned(status)))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
+    fn standing(resource: &str, stack: &str) -> Standing {
+        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        Standing { resource: some(resource), stack: some(stack), warning: None }
+    }
+
     #[test]
-    fn a_deletion_an_end_or_a_turn_overtakes() {
-        let (create, update) = (Some("CREATE_IN_PROGRESS"), Some("UPDATE_IN_PROGRESS"));
-        let (delete, back) = (Some("DELETE_IN_PROGRESS"), Some("UPDATE_ROLLBACK_IN_PROGRESS"));
-        for (before, resource, stack, expected) in [
-            (None, create, create, None),
-            (None, None, None, None),
-            (create, create, update, None),
-            (None, delete, Some("ROLLBACK_IN_PROGRESS"), delete),
-            (None, Some("CREATE_FAILED"), Some("ROLLBACK_IN_PROGRESS"), Some("CREATE_FAILED")),
-            (None, create, delete, delete),
-            (None, update, update, None),
-            // The rollback's own Update, and the one that it overtook.
-            (None, update, back, None),
-            (back, update, back, None),
-            (update, update, back, back),
-            (None, Some("UPDATE_FAILED"), back, Some("UPDATE_FAILED")),
+    fn a_create_is_overtaken_by_a_deletion_or_a_rollback() {
+        let before = standing("CREATE_IN_PROGRESS", "CREATE_IN_PROGRESS");
+        for (resource, stack, expected) in [
+            ("CREATE_IN_PROGRESS", "CREATE_IN_PROGRESS", None),
+            ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", None),
+            ("", "", None),
+            ("DELETE_COMPLETE", "UPDATE_IN_PROGRESS", None),
+            ("DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", Some("DELETE_IN_PROGRESS")),
+            ("CREATE_IN_PROGRESS", "DELETE_IN_PROGRESS", Some("DELETE_IN_PROGRESS")),
+            ("CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", Some("ROLLBACK_IN_PROGRESS")),
+            ("CREATE_FAILED", "CREATE_FAILED", Some("CREATE_FAILED")),
         ] {
-            assert_eq!(
-                moved_on(before, resource, stack),
-                expected,
-                "{before:?} {resource:?} {stack:?}"
-            );
+            let now = standing(resource, stack);
+            assert_eq!(moved_on(&Kind::Create, Some(&before), &now), expected, "{now:?}");
+        }
+        let retried = standing("CREATE_FAILED", "UPDATE_IN_PROGRESS");
+        assert_eq!(moved_on(&Kind::Create, None, &retried), None);
+    }
+
+    #[test]
+    fn an_update_is_overtaken_when_the_stack_turns() {
+        let update = Kind::Update { old_properties: json!({}) };
+        let forth = standing("UPDATE_IN_PROGRESS", "UPDATE_IN_PROGRESS");
+        let back = standing("UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS");
+        let late = standing("CREATE_COMPLETE", "UPDATE_IN_PROGRESS");
+        let failed = standing("UPDATE_FAILED", "UPDATE_ROLLBACK_IN_PROGRESS");
+        for (before, now, expected) in [
+            (None, &forth, None),
+            (None, &back, None),
+            (None, &late, None),
+            (None, &failed, None),
+            (Some(&late), &forth, None),
+            (Some(&back), &back, None),
+            (Some(&failed), &back, None),
+            (Some(&forth), &back, Some("UPDATE_ROLLBACK_IN_PROGRESS")),
+            (Some(&forth), &failed, Some("UPDATE_FAILED")),
+        ] {
+            assert_eq!(moved_on(&update, before, now), expected, "{before:?} {now:?}");
         }
     }
 }

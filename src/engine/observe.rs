@@ -129,7 +129,7 @@ async fn key<W: World>(world: &W, name: &KeyId) -> (Call<KeyFound>, Call<Option<
 }
 
 /// A connection's policy, its document and its record.
-async fn own<W: World>(world: &W, arn: &str) -> Call<Option<Own>> {
+pub(super) async fn own<W: World>(world: &W, arn: &str) -> Call<Option<Own>> {
     let Some(policy) = world.read(arn).await? else { return Ok(None) };
     let document = world.document(arn, &policy.version).await?;
     let record = Record::read(&policy.tags);

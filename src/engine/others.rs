@@ -84,11 +84,11 @@ pub(super) fn taken(place: &Place, entry: &Entry, record: &Record) -> Refusal {
         Code::AlreadyExists,
         "KeyPrefix",
         format!(
-            "`{}` in bucket `{}` overlaps {theirs}, which `{}` of stack `{}` connects",
+            "`{}` in bucket `{}` overlaps {theirs}, which stack `{}` connects as `{}`",
             place.prefix,
             place.bucket,
-            record.owner.logical_id,
             record.owner.stack_name(),
+            record.owner.logical_id,
         ),
         "choose a prefix that neither encloses another connection's nor lies within it",
     )

@@ -1,10 +1,13 @@
 //! Delete: take out exactly what a connection owns, in an order that can be repeated.
 
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
 use futures::future::try_join_all;
 use futures::{join, try_join};
 
 use crate::cloudformation::request::Request;
-use crate::domain::ica::Versioning;
+use crate::domain::ica::{Storage, Versioning};
 use crate::domain::identity::{Home, Identity, Owner};
 use crate::domain::plan;
 use crate::domain::preflight;
@@ -16,12 +19,14 @@ use crate::engine::failure::Failure;
 use crate::engine::others::Others;
 use crate::ports::{Bucket, CallErrorKind, World};
 
-/// What is to be deleted: a resource at a place, under whatever name its policy has.
+/// What is to be deleted: a resource at a place.
 struct Remains {
     owner: Owner,
     bucket: String,
     prefix: String,
     digest: String,
+    /// The name its policy has, unless that was chosen in properties that are lost.
+    policy_name: String,
 }
 
 impl Remains {
@@ -31,23 +36,60 @@ impl Remains {
             bucket: identity.place.bucket.clone(),
             prefix: identity.place.prefix.clone(),
             digest: identity.digest(),
+            policy_name: identity.policy_name(),
         }
     }
 
     /// From an id of ours; from the properties, if CloudFormation made the id up.
     fn of_request(request: &Request) -> Option<Self> {
         let owner = request.envelope.owner.clone();
+        let described = Place::of(&request.properties)
+            .map(|place| Self::of(&Identity { owner: owner.clone(), place }));
         let id = request.envelope.physical_id.as_ref();
-        if let Some((id, (bucket, prefix))) = id.and_then(|id| Some((id, id.address()?))) {
-            return Some(Self {
+        let Some((digest, (bucket, prefix))) = id.and_then(|id| id.digest().zip(id.address()))
+        else {
+            return described;
+        };
+        described.filter(|remains| remains.digest == digest).or_else(|| {
+            Some(Self {
                 owner,
                 bucket: bucket.to_owned(),
                 prefix: prefix.to_owned(),
-                digest: id.digest()?.to_owned(),
-            });
+                digest: digest.to_owned(),
+                policy_name: format!("ica-storage-{bucket}-{digest}"),
+            })
+        })
+    }
+
+    fn policy_arn(&self, home: &Home) -> String {
+        let place = Place {
+            bucket: self.bucket.clone(),
+            prefix: self.prefix.clone(),
+            policy_name: Some(self.policy_name.clone()),
+        };
+        Identity { owner: self.owner.clone(), place }.policy_arn(&home.partition, &home.account)
+    }
+
+    /// Everything that grants something, for whoever has to remove it by hand.
+    fn inventory(&self, arn: &str, record: Option<&Record>) -> String {
+        let mut what = vec![format!("policy `{arn}`")];
+        for shared in Shared::ALL {
+            let owned = record.and_then(|record| Some((record, record.claim(shared).owned()?)));
+            what.extend(owned.map(|(record, name)| match shared {
+                Shared::KeyPolicy => {
+                    format!("statement `{name}` of the {shared} of `{}`", record.key_arn)
+                }
+                Shared::BucketPolicy => {
+                    format!("statement `{name}` of the {shared} of `{}`", self.bucket)
+                }
+                Shared::Cors => format!("rule `{name}` of the {shared} of `{}`", self.bucket),
+            }));
         }
-        let place = Place::of(&request.properties)?;
-        Some(Self::of(&Identity { owner, place }))
+        what.join(", ")
+    }
+
+    fn stands_at(&self, entry: &Entry) -> bool {
+        entry.bucket == self.bucket && entry.prefix == self.prefix
     }
 }
 
@@ -72,61 +114,90 @@ pub(super) async fn identity<W: World>(
     remove(world, &Remains::of(identity), home).await
 }
 
+/// How a Delete is tried again: after it, CloudFormation deletes what it would need for another.
+fn patience() -> ExponentialBuilder {
+    ExponentialBuilder::new()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_times(5)
+}
+
 async fn remove<W: World>(world: &W, remains: &Remains, home: &Home) -> Result<(), Failure> {
+    let may_pass = |failure: &Failure| failure.call().is_some_and(|error| error.kind.may_pass());
+    (|| remove_once(world, remains, home)).retry(patience()).when(may_pass).await
+}
+
+async fn remove_once<W: World>(world: &W, remains: &Remains, home: &Home) -> Result<(), Failure> {
     let bucket = Bucket { name: &remains.bucket, owner: &home.account };
-    let (entries, versioning) = join!(world.list(), world.versioning(bucket));
-    let (entries, versioning) = (entries?, versioning.unwrap_or(Versioning::Unversioned));
-    let is_own = |entry: &&Entry| {
-        entry.bucket == remains.bucket
-            && entry.prefix == remains.prefix
-            && entry.is(&remains.owner, &remains.digest)
-    };
-    let own = entries.iter().find(is_own).cloned();
-    let has_successor = entries.iter().any(|entry| {
-        entry.bucket == remains.bucket
-            && entry.prefix == remains.prefix
-            && own.as_ref().is_none_or(|own| own.arn != entry.arn)
-    });
-    let record = match &own {
-        Some(own) => world.read(&own.arn).await?.map(|policy| Record::read(&policy.tags)),
-        None => None,
-    };
-    let Some((own, record)) = own.zip(record) else {
-        remove_folder(world, bucket, remains, has_successor).await;
-        return Ok(());
-    };
-    if let Some(mut record) = record.clone() {
-        if record.owner != remains.owner {
-            return Ok(());
+    let mut arn = remains.policy_arn(home);
+    let (entries, policy, versioning) =
+        join!(world.list(), world.read(&arn), world.versioning(bucket));
+    let (entries, mut policy) = (entries?, policy?);
+    // Not to be allowed to look leaves the variant of the many.
+    let versioning = versioning.unwrap_or(Versioning::Unversioned);
+    if policy.is_none() {
+        let is_own =
+            |entry: &&Entry| remains.stands_at(entry) && entry.is(&remains.owner, &remains.digest);
+        if let Some(own) = entries.iter().find(is_own) {
+            arn.clone_from(&own.arn);
+            policy = world.read(&arn).await?;
         }
-        if record.state == State::Active {
-            record.state = State::Deleting;
-            let state: Vec<_> =
-                record.tags().into_iter().filter(|tag| tag.key.ends_with(":state")).collect();
-            world.tag(&own.arn, &state).await?;
-        }
-        for shared in Shared::ALL {
-            record.set_claim(shared, record.claim(shared).released());
-        }
-        let place = Place {
-            bucket: remains.bucket.clone(),
-            prefix: remains.prefix.clone(),
-            policy_name: Some(own.name.clone()),
-        };
-        let identity = Identity { owner: remains.owner.clone(), place };
-        let shared = release_of(world, &record, &own.arn, &identity, home, versioning);
-        let detach = async {
-            let attachments = world.attachments(&own.arn).await?;
-            try_join_all(attachments.iter().map(|from| world.detach(&own.arn, from))).await?;
-            Ok::<(), Failure>(())
-        };
-        let folder = async {
-            remove_folder(world, bucket, remains, has_successor).await;
-            Ok(())
-        };
-        try_join!(shared, detach, folder)?;
     }
-    remove_policy(world, &own.arn).await
+    let record = policy.as_ref().and_then(|policy| Record::read(&policy.tags));
+    if record.as_ref().is_some_and(|record| record.owner != remains.owner) {
+        return Ok(());
+    }
+    let has_successor = entries.iter().any(|entry| remains.stands_at(entry) && entry.arn != arn);
+    let folder = remove_folder(world, bucket, remains, versioning, has_successor);
+    if policy.is_none() {
+        folder.await;
+        return Ok(());
+    }
+    let what = remains.inventory(&arn, record.as_ref());
+    let shared = async {
+        match record {
+            Some(record) => let_go(world, remains, record, &arn, home, versioning).await,
+            None => Ok(()),
+        }
+    };
+    let ((), shared, detached) = join!(folder, shared, detach(world, &arn));
+    let removed = match shared.and(detached) {
+        Ok(()) => remove_policy(world, &arn).await,
+        failed => failed,
+    };
+    removed.map_err(|cause| Failure::Remains { cause: Box::new(cause), what })
+}
+
+async fn detach<W: World>(world: &W, arn: &str) -> Result<(), Failure> {
+    let attachments = world.attachments(arn).await?;
+    try_join_all(attachments.iter().map(|from| world.detach(arn, from))).await?;
+    Ok(())
+}
+
+/// Says in the register that this connection wants nothing any more, then acts on it.
+async fn let_go<W: World>(
+    world: &W,
+    remains: &Remains,
+    mut record: Record,
+    arn: &str,
+    home: &Home,
+    versioning: Versioning,
+) -> Result<(), Failure> {
+    if record.state == State::Active {
+        record.state = State::Deleting;
+        world.tag(arn, &[record.state_tag()]).await?;
+    }
+    for shared in Shared::ALL {
+        record.set_claim(shared, record.claim(shared).released());
+    }
+    let storage = Storage {
+        partition: &home.partition,
+        bucket: &remains.bucket,
+        prefix: &remains.prefix,
+        key_arn: &record.key_arn,
+        versioning,
+    };
+    release(world, &record, arn, storage, &home.account).await
 }
 
 /// Detached policies go version by version.
@@ -143,92 +214,69 @@ async fn remove_policy<W: World>(world: &W, arn: &str) -> Result<(), Failure> {
 pub(super) async fn release<W: World>(
     world: &W,
     record: &Record,
-    identity: &Identity,
-    home: &Home,
-    versioning: Versioning,
-) -> Result<(), Failure> {
-    let arn = identity.policy_arn(&home.partition, &home.account);
-    release_of(world, record, &arn, identity, home, versioning).await
-}
-
-async fn release_of<W: World>(
-    world: &W,
-    record: &Record,
     arn: &str,
-    identity: &Identity,
-    home: &Home,
-    versioning: Versioning,
+    storage: Storage<'_>,
+    account: &str,
 ) -> Result<(), Failure> {
-    let bucket = &identity.place.bucket;
     let former = record.former.as_ref().map(|former| {
         (Target { shared: Shared::KeyPolicy, of: former.key_arn.clone() }, &former.claim)
     });
     let own = Shared::ALL.into_iter().map(|shared| {
-        let of = if shared == Shared::KeyPolicy { record.key_arn.clone() } else { bucket.clone() };
-        (Target { shared, of }, record.claim(shared))
+        let of = match shared {
+            Shared::KeyPolicy => storage.key_arn,
+            Shared::BucketPolicy | Shared::Cors => storage.bucket,
+        };
+        (Target { shared, of: of.to_owned() }, record.claim(shared))
     });
     let released = own.chain(former).filter_map(|(target, claim)| match claim {
-        Claim::Released(name) => Some((target, name.clone())),
+        Claim::Released(name) => Some((target, name)),
         Claim::Off | Claim::Adopted | Claim::Managed(_) => None,
     });
-    let letting_go = released.map(|(target, name)| {
-        let storage = crate::domain::ica::Storage {
-            partition: &home.partition,
-            bucket,
-            prefix: &identity.place.prefix,
-            key_arn: &record.key_arn,
-            versioning,
-        };
-        let shared = target.shared;
-        let entry = move |roles: &[String]| preflight::entry(shared, storage, roles);
-        release_one(world, target, name, arn, &home.account, bucket, entry)
-    });
-    try_join_all(letting_go).await?;
+    let letting_go = released.map(|(target, name)| Release { target, name, arn, storage, account });
+    let all = letting_go.map(|release| async move { release.carry_out(world).await });
+    try_join_all(all).await?;
     Ok(())
 }
 
-/// Looks at the register *after* this connection has let go, and once more after the entry is
-/// gone: a connection made in between saw it standing.
-async fn release_one<W: World>(
-    world: &W,
+/// One entry that a connection lets go of.
+struct Release<'a> {
     target: Target,
-    name: String,
-    arn: &str,
-    account: &str,
-    bucket: &str,
-    entry: impl Fn(&[String]) -> serde_json::Value,
-) -> Result<(), Failure> {
-    let mine = Mine { wants: false, role: None, owned: Some(&name) };
-    let (entries, document) = join!(world.list(), documents::read(world, &target, account));
-    let mut entries = entries?;
-    let mut document = document?;
-    loop {
-        let mut others = Others::new(entries.clone(), arn, bucket);
-        let mut task =
-            Task::decide(world, &mut others, target.clone(), document, mine, &entry).await?;
-        if task.settle(&task.document)?.document.is_none() {
-            return Ok(());
-        }
-        task.write(world, account).await.or_else(gone)?;
-        task.confirm(world, account).await?;
-        let now = world.list().await?;
-        if now.iter().all(|entry| entries.contains(entry)) {
-            return Ok(());
-        }
-        entries = now;
-        document = documents::read(world, &target, account).await?;
-    }
+    name: &'a str,
+    /// The connection's own policy.
+    arn: &'a str,
+    storage: Storage<'a>,
+    account: &'a str,
 }
 
-/// A key or bucket that is gone, or as good as, has no grants.
-fn gone(failure: Failure) -> Result<(), Failure> {
-    match failure {
-        Failure::Call(error)
-            if matches!(error.kind, CallErrorKind::NotFound | CallErrorKind::InvalidState) =>
-        {
-            Ok(())
+impl Release<'_> {
+    /// Looks at the register *after* this connection has let go, and once more after the entry is
+    /// gone: a connection made in between saw it standing.
+    async fn carry_out<W: World>(&self, world: &W) -> Result<(), Failure> {
+        let mine = Mine { wants: false, role: None, owned: Some(self.name) };
+        let shared = self.target.shared;
+        let entry = |roles: &[String]| preflight::entry(shared, self.storage, roles);
+        let mut entries = world.list().await?;
+        loop {
+            let document = documents::read(world, &self.target, self.account).await?;
+            let mut others = Others::new(entries.clone(), self.arn, self.storage.bucket);
+            let target = self.target.clone();
+            let mut task = Task::decide(world, &mut others, target, document, mine, entry).await?;
+            if task.settle(&task.document)?.document.is_none() {
+                return Ok(());
+            }
+            match task.write(world, self.account).await {
+                Ok(()) => {}
+                // A key or bucket that is gone, or as good as, has no grants.
+                Err(Failure::Call(error)) if error.kind.is_gone() => return Ok(()),
+                Err(failure) => return Err(failure),
+            }
+            task.confirm(world, self.account).await?;
+            let now = world.list().await?;
+            if now.iter().all(|entry| entries.contains(entry)) {
+                return Ok(());
+            }
+            entries = now;
         }
-        other => Err(other),
     }
 }
 
@@ -238,6 +286,7 @@ async fn remove_folder<W: World>(
     world: &W,
     bucket: Bucket<'_>,
     remains: &Remains,
+    versioning: Versioning,
     has_successor: bool,
 ) {
     if remains.prefix.is_empty() {
@@ -250,7 +299,8 @@ async fn remove_folder<W: World>(
         )?;
         let Some(folder) = folder else { return Ok(()) };
         if plan::removes_folder(&remains.owner.mark(), &folder, has_successor, is_empty) {
-            world.remove_folder(bucket, &remains.prefix, &folder).await?;
+            let version = plan::folder_version(&folder, versioning);
+            world.remove_folder(bucket, &remains.prefix, version).await?;
             tracing::info!(prefix = remains.prefix, "folder deleted");
         }
         Ok::<(), crate::ports::CallError>(())

@@ -1,0 +1,241 @@
+//! What is to be written, decided before anything is.
+
+use serde_json::{Map, Value};
+
+use crate::cloudformation::request::Kind;
+use crate::cloudformation::response::{Outcome, Response};
+use crate::domain::plan::{self, Registration};
+use crate::domain::preflight::{self, Ask, Goal};
+use crate::domain::refusal::{Code, Refusal};
+use crate::domain::register::{Entry, Former, Record, State, Target};
+use crate::domain::shared::{Claim, Shared};
+use crate::engine::documents::{Mine, Task};
+use crate::engine::ensure::Job;
+use crate::engine::failure::Failure;
+use crate::engine::observe::Observed;
+use crate::engine::others::{self, Others};
+use crate::engine::refused;
+use crate::ports::World;
+
+/// Everything that is to be written, decided before anything is.
+pub(super) struct Plan {
+    pub(super) goal: Goal,
+    /// What the tags say while it is written; see [`Plan::settled`].
+    pub(super) record: Record,
+    pub(super) registration: Registration,
+    pub(super) writes_folder: bool,
+    /// The shared documents this connection asks for.
+    pub(super) tasks: Vec<Task>,
+}
+
+impl Plan {
+    /// Whether the account is as it should be.
+    pub(super) fn is_nothing(&self) -> bool {
+        let right = |task: &Task| {
+            task.settle(&task.document).is_ok_and(|settled| settled.document.is_none())
+        };
+        self.registration.is_nothing()
+            && !self.writes_folder
+            && self.tasks.iter().all(right)
+            && !self.has_leftovers()
+    }
+
+    /// Whether something is to be let go of once all is written.
+    pub(super) fn has_leftovers(&self) -> bool {
+        let released = |shared| matches!(self.record.claim(shared), Claim::Released(_));
+        self.record.former.is_some() || Shared::ALL.into_iter().any(released)
+    }
+}
+
+/// Decides over the whole connection.
+///
+/// # Errors
+/// Every reason not to begin: nothing has been written then.
+pub(super) async fn decide<W: World>(
+    world: &W,
+    job: &Job<'_>,
+    observed: &Observed,
+    warning: Option<String>,
+) -> Result<Plan, Failure> {
+    let Job { spec, identity, home, .. } = *job;
+    let ask = Ask { spec, identity, home, principal_accounts: &job.context.principal_accounts };
+    let mut goal = preflight::goal(ask, &observed.seen).map_err(Failure::Refused)?;
+    goal.warnings.extend(warning);
+    if let Some(refusal) = name_taken(&goal, observed, job) {
+        return Err(refused(refusal));
+    }
+    let entries = observed.entries.clone();
+    let mut others = Others::new(entries, &goal.policy_arn(), &identity.place.bucket);
+    let rivals = others.rivals(world, &identity.place, &identity.owner).await?;
+    if let Some((entry, record)) = rivals.first() {
+        return Err(refused(others::taken(&identity.place, entry, record)));
+    }
+    let (record, tasks) = shared_documents(world, job, observed, &goal, &mut others).await?;
+    let sizes = tasks.iter().filter_map(|task| too_large(&goal, task));
+    let refusals: Vec<Refusal> = sizes.chain(plan::policy_fits(&goal).err()).collect();
+    if !refusals.is_empty() {
+        return Err(Failure::Refused(refusals));
+    }
+    let own = observed.own.as_ref().map(|own| (&own.policy, &own.document));
+    let registration = plan::registration(&goal, &record, own, &former_tags(job.old_properties));
+    let folder = observed.seen.folder.as_ref().ok().and_then(Option::as_ref);
+    let writes_folder = plan::writes_folder(&goal, folder);
+    Ok(Plan { goal, record, registration, writes_folder, tasks })
+}
+
+/// What the tags are to record, and what is to become of each shared document asked for.
+async fn shared_documents<W: World>(
+    world: &W,
+    job: &Job<'_>,
+    observed: &Observed,
+    goal: &Goal,
+    others: &mut Others,
+) -> Result<(Record, Vec<Task>), Failure> {
+    let before = observed.own.as_ref().and_then(|own| own.record.as_ref());
+    let mut record = Record {
+        owner: goal.identity.owner.clone(),
+        key_arn: goal.key_arn.clone(),
+        former: former(before, &goal.key_arn),
+        role: goal.role.clone(),
+        state: State::Active,
+        key_policy: Claim::Off,
+        bucket_policy: Claim::Off,
+        cors: Claim::Off,
+    };
+    let mut tasks = vec![];
+    for shared in Shared::ALL {
+        let stayed =
+            |before: &&Record| shared != Shared::KeyPolicy || before.key_arn == goal.key_arn;
+        let had =
+            before.filter(stayed).map(|before| before.claim(shared).clone()).unwrap_or_default();
+        if !goal.wants(shared) {
+            record.set_claim(shared, had.released());
+            continue;
+        }
+        let document = preflight::document(goal, shared, &observed.seen).map_err(refused)?;
+        let entry = |roles: &[String]| preflight::entry(shared, goal.storage(), roles);
+        // A connection that lost its policy manages what it finds.
+        let is_lost = before.is_none() && job.request.kind != Kind::Create;
+        let found =
+            is_lost.then(|| shared.find_ours(document.entries(), &entry(goal.role.as_slice())));
+        let found = found.flatten();
+        let owned = had.owned().or(found.as_deref());
+        let mine = Mine { wants: true, role: goal.role.as_ref(), owned };
+        let target = target(goal, shared);
+        let task = Task::decide(world, others, target, document, mine, entry).await?;
+        record.set_claim(shared, task.settle(&task.document)?.claim);
+        tasks.push(task);
+    }
+    Ok((record, tasks))
+}
+
+fn target(goal: &Goal, shared: Shared) -> Target {
+    let of = match shared {
+        Shared::KeyPolicy => goal.key_arn.clone(),
+        Shared::BucketPolicy | Shared::Cors => goal.spec.bucket.as_str().to_owned(),
+    };
+    Target { shared, of }
+}
+
+/// The key this connection has left or leaves now, if it owned a statement there.
+fn former(before: Option<&Record>, key_arn: &str) -> Option<Former> {
+    let before = before?;
+    let earlier = before.former.clone().filter(|former| former.key_arn != key_arn);
+    let leaves = before.key_arn != key_arn && before.key_policy.owned().is_some();
+    if leaves {
+        return Some(Former {
+            key_arn: before.key_arn.clone(),
+            claim: before.key_policy.released(),
+        });
+    }
+    earlier
+}
+
+/// Keys of the template's tags before.
+pub(super) fn former_tags(old_properties: Option<&Value>) -> Vec<String> {
+    let tags = old_properties.and_then(|properties| properties.get("Tags")?.as_array());
+    let keys = tags.into_iter().flatten().filter_map(|tag| tag.get("Key")?.as_str());
+    keys.filter(|key| !key.to_lowercase().starts_with("ica-storage:")).map(str::to_owned).collect()
+}
+
+/// Refuses a name that a policy of somebody else's has. IAM's names ignore path and case.
+fn name_taken(goal: &Goal, observed: &Observed, job: &Job<'_>) -> Option<Refusal> {
+    let name = goal.identity.policy_name();
+    let arn = goal.policy_arn();
+    let taken = |whose: String, remedy: &str| {
+        Some(Refusal::new(
+            Code::AlreadyExists,
+            "PolicyName",
+            format!("`{name}` is the name of {whose}"),
+            remedy,
+        ))
+    };
+    if let Some(own) = &observed.own {
+        return match &own.record {
+            Some(record) if record.owner == goal.identity.owner => None,
+            Some(record) => taken(
+                format!(
+                    "the policy of `{}` of stack `{}`",
+                    record.owner.logical_id,
+                    record.owner.stack_name()
+                ),
+                "choose another name",
+            ),
+            None if job.request.kind != Kind::Create => None,
+            None => taken(format!("`{arn}`, which no connection recorded"), "choose another name"),
+        };
+    }
+    let same = |other: &&Entry| other.name.eq_ignore_ascii_case(&name) && other.arn != arn;
+    let other = observed.entries.iter().find(same)?;
+    taken(format!("`{}`", other.arn), "choose another name: a replacement needs a new one too")
+}
+
+fn too_large(goal: &Goal, task: &Task) -> Option<Refusal> {
+    let shared = task.target.shared;
+    let document = task.settle(&task.document).ok()?.document?;
+    let (length, limit, unit) = document.excess(shared)?;
+    let property = match shared {
+        Shared::KeyPolicy => "ConfigureKeyPolicy",
+        Shared::BucketPolicy => "ConfigureBucketPolicy",
+        Shared::Cors => "ConfigureCors",
+    };
+    let entry = preflight::entry(shared, goal.storage(), goal.role.as_slice());
+    Some(Refusal::new(
+        Code::ServiceLimitExceeded,
+        property,
+        format!(
+            "the {shared} of `{}` would have {length} of at most {limit} {unit}",
+            task.target.of
+        ),
+        format!("make room in it, or set `{property}: false` and add this by hand: {entry}"),
+    ))
+}
+
+/// The attributes, if they fit an answer. Warnings are left out before an answer is refused.
+pub(super) fn answer(job: &Job<'_>, goal: &Goal) -> Result<Map<String, Value>, Failure> {
+    for warning in &goal.warnings {
+        tracing::warn!(warning, "to be looked at");
+    }
+    let with = |count: usize| {
+        let warnings = goal.warnings.get(..count).unwrap_or_default();
+        Response {
+            envelope: job.request.envelope.clone(),
+            physical_id: job.identity.physical_id(),
+            outcome: Outcome::Success(
+                goal.attributes()
+                    .with_warnings(warnings, goal.warnings.len() - warnings.len())
+                    .into_data(),
+            ),
+        }
+    };
+    let fitting = (0..=goal.warnings.len()).rev().map(with).find(Response::fits);
+    match fitting.map(|response| response.outcome) {
+        Some(Outcome::Success(data)) => Ok(data),
+        Some(Outcome::Failed(_)) | None => Err(refused(Refusal::new(
+            Code::ServiceLimitExceeded,
+            "KeyPrefix",
+            "the attributes would be more than the 4,096 bytes CloudFormation takes",
+            "shorten the prefix or the name of the policy",
+        ))),
+    }
+}

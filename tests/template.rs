@@ -1,0 +1,112 @@
+//! `template.yaml` and the code say the same.
+
+use std::collections::BTreeSet;
+
+use ica_storage::domain::attributes;
+use ica_storage::domain::spec::PROPERTIES;
+
+const TEMPLATE: &str = include_str!("../template.yaml");
+
+/// What the code never calls itself: S3 asks KMS in the role's name, and Lambda logs and queues.
+const ON_OUR_BEHALF: [&str; 4] =
+    ["kms:GenerateDataKey", "logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"];
+
+/// The lines of a resource, up to the next one.
+fn resource(name: &str) -> Vec<&'static str> {
+    let mut lines = TEMPLATE.lines().skip_while(|line| *line != format!("  {name}:"));
+    lines.next().expect("the resource is there");
+    lines.take_while(|line| line.starts_with("    ") || line.trim().is_empty()).collect()
+}
+
+/// `service:Action`, as a policy names an action.
+fn is_action(word: &str) -> bool {
+    word.split_once(':').is_some_and(|(service, action)| {
+        !service.is_empty()
+            && service.chars().all(|c| c.is_ascii_lowercase())
+            && action.starts_with(|c: char| c.is_ascii_uppercase())
+            && action.chars().all(|c| c.is_ascii_alphanumeric())
+    })
+}
+
+fn granted() -> BTreeSet<&'static str> {
+    let actions = resource("ProviderPolicy").into_iter().filter_map(|line| {
+        let line = line.trim();
+        line.strip_prefix("- ").or_else(|| line.strip_prefix("Action: "))
+    });
+    actions.filter(|word| is_action(word)).collect()
+}
+
+/// Every action is named where it is called, so that a denied one can be named in the answer.
+fn used() -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for file in ["iam", "kms", "s3", "stacks"] {
+        let source = std::fs::read_to_string(format!("src/aws/{file}.rs")).unwrap();
+        used.extend(source.split('"').filter(|word| is_action(word)).map(str::to_owned));
+    }
+    used
+}
+
+#[test]
+fn the_role_holds_exactly_what_the_code_uses() {
+    let used: BTreeSet<String> =
+        used().into_iter().chain(ON_OUR_BEHALF.map(str::to_owned)).collect();
+    let granted: BTreeSet<String> = granted().into_iter().map(str::to_owned).collect();
+    assert_eq!(granted, used);
+}
+
+#[test]
+fn only_what_knows_no_resource_is_allowed_on_everything() {
+    let lines = resource("ProviderPolicy");
+    let everything = lines.iter().filter(|line| line.trim() == r#"Resource: "*""#).count();
+    assert_eq!(everything, 1);
+    let at = lines.iter().position(|line| line.trim() == r#"Resource: "*""#).unwrap();
+    assert_eq!(lines[at - 1].trim(), "Action: iam:ListPolicies");
+}
+
+#[test]
+fn the_connection_outlives_nothing_it_needs_and_is_not_waited_for_in_vain() {
+    let connection = resource("Connection").join("\n");
+    assert!(connection.contains("DependsOn: [ProviderPolicy,"), "{connection}");
+    assert!(connection.contains("ServiceTimeout: !Ref ServiceTimeout"));
+    let number = |name: &str, lines: Vec<&str>| -> u32 {
+        let value =
+            lines.iter().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": "));
+        value.unwrap().trim_matches('"').parse().unwrap()
+    };
+    let timeout = number("Timeout", resource("Provider"));
+    assert!(number("Default", resource("ServiceTimeout")) >= timeout + 60);
+    assert!(number("MaximumEventAgeInSeconds", resource("Provider")) <= 3600);
+    assert!(number("MinValue", resource("ServiceTimeout")) >= timeout);
+}
+
+#[test]
+fn every_property_but_the_list_is_a_parameter_and_is_passed_on() {
+    let connection = resource("Connection").join("\n");
+    for property in PROPERTIES {
+        // A list of maps cannot be a parameter.
+        let is_parameter = TEMPLATE.contains(&format!("\n  {property}:\n    Type: "));
+        assert_eq!(is_parameter, property != "Tags", "{property}");
+        assert_eq!(
+            connection.contains(&format!(" {property}: ")),
+            property != "Tags",
+            "{property}"
+        );
+    }
+}
+
+#[test]
+fn every_attribute_is_an_output() {
+    for name in attributes::NAMES {
+        assert!(TEMPLATE.contains(&format!("!GetAtt Connection.{name}")), "{name}");
+        // CloudFormation refuses an empty export, and this one is empty at best.
+        let is_exported = TEMPLATE.contains(&format!("Name: !Sub ${{AWS::StackName}}-{name}\n"));
+        assert_eq!(is_exported, name != "Warnings", "{name}");
+    }
+}
+
+#[test]
+fn the_patterns_of_the_parameters_are_those_of_the_parser() {
+    let characters =
+        TEMPLATE.contains("A-Za-z0-9/_.=+@:-") || TEMPLATE.contains("A-Za-z0-9_.=+@:-");
+    assert!(characters, "the characters of KeyPrefix");
+}

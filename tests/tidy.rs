@@ -1,0 +1,138 @@
+//! The rules of the house.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Longest source file, in lines without its tests.
+const LINES_MAX: usize = 400;
+
+/// Every Rust source, as `engine/ensure.rs`, with its text before the tests.
+fn sources() -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = vec![];
+    walk(Path::new("src"), &mut found);
+    let mut sources: Vec<(String, String)> = found
+        .iter()
+        .map(|path| {
+            let text = fs::read_to_string(path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+            (path.strip_prefix("src").unwrap().display().to_string(), code)
+        })
+        .collect();
+    sources.sort();
+    assert!(sources.len() > 20, "the sources were not found");
+    sources
+}
+
+/// What each layer may name: itself and what is below it.
+#[test]
+fn no_layer_knows_the_one_above() {
+    for (file, code) in sources() {
+        let layer = file.trim_end_matches(".rs").split('/').next().unwrap_or_default();
+        let forbidden: &[&str] = match layer {
+            "domain" => &[
+                "aws_sdk",
+                "aws_config",
+                "tokio",
+                "reqwest",
+                "crate::ports",
+                "crate::engine",
+                "crate::aws",
+                "crate::cloudformation",
+                "crate::callback",
+                "async fn",
+                "SystemTime",
+            ],
+            "cloudformation" => &[
+                "aws_sdk",
+                "aws_config",
+                "tokio",
+                "reqwest",
+                "crate::ports",
+                "crate::engine",
+                "crate::aws::",
+                "crate::callback",
+                "async fn",
+            ],
+            "ports" => &[
+                "aws_sdk",
+                "aws_config",
+                "tokio",
+                "reqwest",
+                "crate::engine",
+                "crate::aws",
+                "crate::callback",
+            ],
+            "engine" => {
+                &["aws_sdk", "aws_config", "reqwest", "crate::aws", "crate::callback", "std::env"]
+            }
+            "aws" | "callback" => &["crate::engine"],
+            "metrics" => &["aws_sdk", "tokio", "crate::engine", "crate::aws"],
+            "provider" => &["aws_sdk", "aws_config", "reqwest", "crate::aws", "std::env"],
+            "main" | "lib" => &[],
+            other => panic!("{other} is in no layer"),
+        };
+        for name in forbidden {
+            assert!(!code.contains(name), "{file} names {name}");
+        }
+    }
+}
+
+#[test]
+fn every_file_is_one_thought() {
+    for (file, code) in sources() {
+        let lines = code.lines().count();
+        assert!(lines <= LINES_MAX, "{file} has {lines} lines");
+        assert!(
+            code.starts_with("//! ") || code.starts_with("#![doc"),
+            "{file} does not say what it is"
+        );
+    }
+}
+
+/// An override says why, and there are no others.
+#[test]
+fn every_exception_has_its_reason() {
+    for (file, code) in sources() {
+        assert!(!code.contains("#[allow"), "{file}");
+        assert_eq!(code.matches("#[expect").count(), code.matches("reason = ").count(), "{file}");
+    }
+}
+
+/// The presigned address is handed out to the one that PUTs to it.
+#[test]
+fn only_the_callback_sees_the_address() {
+    for (file, code) in sources() {
+        let exposes = code.contains(".expose()");
+        assert_eq!(exposes, file == "callback.rs", "{file}");
+    }
+}
+
+#[test]
+fn the_direct_dependencies_are_few() {
+    let manifest = fs::read_to_string("Cargo.toml").unwrap();
+    let section = manifest.split("\n[dependencies]\n").nth(1).unwrap();
+    let section = section.split("\n[").next().unwrap();
+    let count = section.lines().filter(|line| line.contains(" = ")).count();
+    assert!(count <= 20, "{count} direct dependencies");
+}
+
+/// One TLS stack, and the one the SDK has.
+#[test]
+fn there_is_one_tls_stack() {
+    let lock = fs::read_to_string("Cargo.lock").unwrap();
+    let has = |name: &str| lock.contains(&format!("name = \"{name}\"\n"));
+    assert_eq!(lock.matches("name = \"rustls\"\n").count(), 1);
+    for other in ["native-tls", "openssl", "openssl-sys"] {
+        assert!(!has(other), "{other}");
+    }
+}
