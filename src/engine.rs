@@ -26,6 +26,8 @@ mod observe;
 
 mod others;
 
+mod registration;
+
 mod remove;
 
 use failure::{Failure, Trace};
@@ -158,6 +160,7 @@ async fn work<W: World>(
         request,
         context,
         old_properties,
+        owned: None,
     };
     Box::pin(ensure::ensure(world, &job, &mut answer.made)).await
 }

@@ -189,9 +189,13 @@ pub trait Buckets: Sync {
         prefix: &str,
         version: Option<&str>,
     ) -> impl Future<Output = Call<()>> + Send;
-    /// Whether there is nothing under a prefix but its folder.
-    fn is_empty(&self, bucket: Bucket<'_>, prefix: &str)
-    -> impl Future<Output = Call<bool>> + Send;
+    /// The first keys under a prefix, its folder's among them: at most so many, up to 1,000.
+    fn contents(
+        &self,
+        bucket: Bucket<'_>,
+        prefix: &str,
+        limit: i32,
+    ) -> impl Future<Output = Call<Vec<String>>> + Send;
 }
 
 /// KMS.

@@ -208,11 +208,11 @@ impl Buckets for Aws {
         output.named(action, &address(bucket, prefix)).map(drop)
     }
 
-    async fn is_empty(&self, bucket: Bucket<'_>, prefix: &str) -> Call<bool> {
-        let request = self.s3.list_objects_v2().bucket(bucket.name).prefix(prefix).max_keys(2);
+    async fn contents(&self, bucket: Bucket<'_>, prefix: &str, limit: i32) -> Call<Vec<String>> {
+        let request = self.s3.list_objects_v2().bucket(bucket.name).prefix(prefix).max_keys(limit);
         let output = request.expected_bucket_owner(bucket.owner).send().await;
         let contents = output.named("s3:ListBucket", bucket.name)?.contents.unwrap_or_default();
-        Ok(contents.iter().all(|object| object.key.as_deref() == Some(prefix)))
+        Ok(contents.into_iter().filter_map(|object| object.key).collect())
     }
 }
 

@@ -71,9 +71,14 @@ pub fn writes_folder(goal: &Goal, folder: Option<&Folder>) -> bool {
 }
 
 /// Whether the folder goes with a connection: only if it is marked as its own, no successor
-/// stands at the path, and there is nothing in it.
-pub fn removes_folder(mark: &str, folder: &Folder, has_successor: bool, is_empty: bool) -> bool {
-    folder.mark.as_deref() == Some(mark) && !has_successor && is_empty
+/// stands at the path, and there is nothing in it but folders of other connections.
+pub fn removes_folder(
+    mark: &str,
+    folder: &Folder,
+    has_successor: bool,
+    mut contents: impl Iterator<Item = bool>,
+) -> bool {
+    folder.mark.as_deref() == Some(mark) && !has_successor && contents.all(|is_folder| is_folder)
 }
 
 /// The version of the folder to delete, so that no delete marker hides anything. What was written

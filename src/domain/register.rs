@@ -192,6 +192,23 @@ impl Record {
         }
     }
 
+    /// How the connection stands to one certain document: of the key it has, or the one it left.
+    pub fn claim_on(&self, target: &Target) -> Claim {
+        let former = self.former.as_ref().filter(|former| former.key_arn == target.of);
+        match target.shared {
+            Shared::KeyPolicy if self.key_arn == target.of => self.key_policy.clone(),
+            Shared::KeyPolicy => former.map(|former| former.claim.clone()).unwrap_or_default(),
+            Shared::BucketPolicy | Shared::Cors => self.claim(target.shared).clone(),
+        }
+    }
+
+    /// The same connection with nothing to its name but, if any, a key it left.
+    #[must_use]
+    pub fn only(&self, former: Option<&Former>) -> Self {
+        let (key_policy, bucket_policy, cors) = (Claim::Off, Claim::Off, Claim::Off);
+        Self { former: former.cloned(), key_policy, bucket_policy, cors, ..self.clone() }
+    }
+
     /// Records how it stands to a shared document.
     pub fn set_claim(&mut self, shared: Shared, claim: Claim) {
         match shared {

@@ -20,6 +20,8 @@ use crate::ports::World;
 /// Everything that is to be written, decided before anything is.
 pub(super) struct Plan {
     pub(super) goal: Goal,
+    /// A key left earlier, to be settled before the record forgets it.
+    pub(super) overdue: Option<Former>,
     /// What the tags say while it is written; see [`Plan::settled`].
     pub(super) record: Record,
     pub(super) registration: Registration,
@@ -76,11 +78,16 @@ pub(super) async fn decide<W: World>(
     if !refusals.is_empty() {
         return Err(Failure::Refused(refusals));
     }
+    let before = observed.own.as_ref().and_then(|own| own.record.as_ref());
+    // A record has room for one former key: an earlier one is settled before the next is noted.
+    let overdue = before
+        .and_then(|before| left_before(before, &goal.key_arn))
+        .filter(|former| record.former.as_ref() != Some(former));
     let own = observed.own.as_ref().map(|own| (&own.policy, &own.document));
     let registration = plan::registration(&goal, &record, own, &former_tags(job.old_properties));
     let folder = observed.seen.folder.as_ref().ok().and_then(Option::as_ref);
     let writes_folder = plan::writes_folder(&goal, folder);
-    Ok(Plan { goal, record, registration, writes_folder, tasks })
+    Ok(Plan { goal, overdue, record, registration, writes_folder, tasks })
 }
 
 /// What the tags are to record, and what is to become of each shared document asked for.
@@ -104,10 +111,8 @@ async fn shared_documents<W: World>(
     };
     let mut tasks = vec![];
     for shared in Shared::ALL {
-        let stayed =
-            |before: &&Record| shared != Shared::KeyPolicy || before.key_arn == goal.key_arn;
-        let had =
-            before.filter(stayed).map(|before| before.claim(shared).clone()).unwrap_or_default();
+        let target = target(goal, shared);
+        let had = before.map(|before| before.claim_on(&target)).unwrap_or_default();
         if !goal.wants(shared) {
             record.set_claim(shared, had.released());
             continue;
@@ -115,13 +120,14 @@ async fn shared_documents<W: World>(
         let document = preflight::document(goal, shared, &observed.seen).map_err(refused)?;
         let entry = |roles: &[String]| preflight::entry(shared, goal.storage(), roles);
         // A connection that lost its policy manages what it finds.
-        let is_lost = before.is_none() && job.request.kind != Kind::Create;
+        let received = job.request.envelope.physical_id.as_ref();
+        let is_lost = before.is_none() && received == Some(&goal.identity.physical_id());
         let found =
             is_lost.then(|| shared.find_ours(document.entries(), &entry(goal.role.as_slice())));
         let found = found.flatten();
-        let owned = had.owned().or(found.as_deref());
+        let earlier = job.owned.map(|record| record.claim_on(&target)).unwrap_or_default();
+        let owned = had.owned().or(earlier.owned()).or(found.as_deref());
         let mine = Mine { wants: true, role: goal.role.as_ref(), owned };
-        let target = target(goal, shared);
         let task = Task::decide(world, others, target, document, mine, entry).await?;
         record.set_claim(shared, task.settle(&task.document)?.claim);
         tasks.push(task);
@@ -137,18 +143,17 @@ fn target(goal: &Goal, shared: Shared) -> Target {
     Target { shared, of }
 }
 
-/// The key this connection has left or leaves now, if it owned a statement there.
+/// The key this connection leaves now, or has left without settling the statement there.
 fn former(before: Option<&Record>, key_arn: &str) -> Option<Former> {
     let before = before?;
-    let earlier = before.former.clone().filter(|former| former.key_arn != key_arn);
     let leaves = before.key_arn != key_arn && before.key_policy.owned().is_some();
-    if leaves {
-        return Some(Former {
-            key_arn: before.key_arn.clone(),
-            claim: before.key_policy.released(),
-        });
-    }
-    earlier
+    let now = || Former { key_arn: before.key_arn.clone(), claim: before.key_policy.released() };
+    leaves.then(now).or_else(|| left_before(before, key_arn))
+}
+
+/// The key before the last, unless it is come back to.
+fn left_before(before: &Record, key_arn: &str) -> Option<Former> {
+    before.former.clone().filter(|former| former.key_arn != key_arn)
 }
 
 /// Keys of the template's tags before.

@@ -36,6 +36,8 @@ pub(super) struct Task {
     pub(super) managed: BTreeSet<String>,
     /// The document as it was read.
     pub(super) document: Document,
+    /// Whether it had to be written a second time.
+    pub(super) merged_again: bool,
 }
 
 /// What this connection brings to a decision.
@@ -72,6 +74,7 @@ impl Task {
                 managed,
                 document: document.clone(),
                 target: target.clone(),
+                merged_again: false,
             };
             let settled = task.settle(&document)?;
             let is_conclusive =
@@ -117,6 +120,7 @@ impl Task {
                 Ok(claim) => return Ok(claim),
                 Err(Stray::Failed(failure)) => return Err(failure),
                 Err(Stray::Wrong(document, claim)) => {
+                    self.merged_again = true;
                     self.managed.extend(claim.owned().map(str::to_owned));
                     write(world, &self.target, account, &document).await?;
                 }

@@ -1,26 +1,21 @@
 //! Create and Update: bring the account to what the properties say.
 
-use backon::{ExponentialBuilder, Retryable};
 use futures::future::{join_all, try_join_all};
 use futures::{join, try_join};
 use serde_json::{Map, Value};
 
 use crate::cloudformation::request::{Kind, Request};
 use crate::domain::identity::{Home, Identity};
-use crate::domain::plan::{self, Registration};
-use crate::domain::preflight::Goal;
-use crate::domain::register::Record;
+use crate::domain::register::{Entry, FORMER_KMS_KEY, Record};
 use crate::domain::shared::{Claim, Shared};
 use crate::domain::spec::{Place, Spec};
 use crate::engine::decide::{self, Plan};
-use crate::engine::failure::Failure;
-use crate::engine::observe::{Observed, Own, observe, own};
+use crate::engine::fence::Standing;
+use crate::engine::observe::{Observed, observe};
 use crate::engine::others::{self, Others};
-use crate::engine::{Context, fence, remove};
-use crate::ports::{Bucket, Call, CallError, CallErrorKind, World};
-
-/// Most versions a managed policy has (IAM quotas).
-const VERSIONS_MAX: usize = 5;
+use crate::engine::registration::register;
+use crate::engine::{Context, Failure, fence, remove};
+use crate::ports::{Bucket, World};
 
 /// A Create or an Update whose properties could be read.
 pub(super) struct Job<'a> {
@@ -30,6 +25,19 @@ pub(super) struct Job<'a> {
     pub(super) request: &'a Request,
     pub(super) context: &'a Context,
     pub(super) old_properties: Option<&'a Value>,
+    /// What this request has owned already, whatever the register says by now.
+    pub(super) owned: Option<&'a Record>,
+}
+
+impl Job<'_> {
+    fn policy_arn(&self) -> String {
+        self.identity.policy_arn(&self.home.partition, &self.home.account)
+    }
+
+    /// Whether the connection stands under the id that was received.
+    fn is_in_place(&self) -> bool {
+        self.request.envelope.physical_id == Some(self.identity.physical_id())
+    }
 }
 
 /// Makes it so, and answers with the attributes.
@@ -49,186 +57,200 @@ pub(super) async fn ensure<W: World>(
     let plan = decide::decide(world, job, &observed, standing.warning.clone()).await?;
     let data = decide::answer(job, &plan.goal)?;
     if plan.is_nothing() {
+        drop_half_made_successor(world, job).await;
         return Ok(data);
     }
     // From here on something may stand under the new id.
-    let is_new = observed.own.is_none();
-    *made = is_new;
-    let done = async {
-        write(world, job, &plan).await?;
-        let (claims, relisted, standing) = join!(
-            confirm(world, job, &plan),
-            check_path(world, job, &observed, is_new),
-            fence::check(world, job.request, Some(&standing)),
-        );
-        standing?;
-        relisted?;
-        let _: () = ();
-        settle(world, job, &plan, claims?).await
-    };
-    match done.await {
-        Ok(()) => {}
-        Err(failure) => {
-            if is_new
-                && undoes(job, &failure)
-                && Box::pin(remove::identity(world, job.identity, job.home)).await.is_ok()
-            {
-                *made = false;
-            }
-            return Err(failure);
+    *made = observed.own.is_none();
+    if let Err(failure) = carry_out(world, job, &plan, &observed, Some(&standing)).await {
+        if undo(world, job, &plan, &failure).await {
+            *made = false;
         }
+        return Err(failure);
     }
     drop_half_made_successor(world, job).await;
     Ok(data)
 }
 
-/// Whether what a failed request made is taken back at once. The Delete of a failed Create does
-/// that anyway; nobody else does it for one that was overtaken, nor for a replacement.
-fn undoes(job: &Job<'_>, failure: &Failure) -> bool {
-    match job.request.kind {
-        Kind::Create => matches!(failure, Failure::Overtaken(_) | Failure::GaveWay(_)),
-        // Not what it repaired in place.
-        Kind::Update { .. } => job.request.envelope.physical_id != Some(job.identity.physical_id()),
-        Kind::Delete => false,
+/// Takes back what a failed request wrote, where no Delete or rollback will: true if nothing is
+/// left of it.
+async fn undo<W: World>(world: &W, job: &Job<'_>, plan: &Plan, failure: &Failure) -> bool {
+    let overtaken_by = match failure {
+        Failure::Overtaken(status) => Some(status.as_str()),
+        _ => None,
+    };
+    let is_going = overtaken_by.is_some_and(|status| status.starts_with("DELETE_"));
+    let undone = match job.request.kind {
+        Kind::Create if overtaken_by.is_some() || matches!(failure, Failure::GaveWay(_)) => {
+            take_back(world, job, plan).await
+        }
+        Kind::Update { .. } if is_going || !job.is_in_place() => take_back(world, job, plan).await,
+        // Its rollback may have been here before its last write was.
+        Kind::Update { .. } if overtaken_by.is_some() => restore(world, job, plan).await,
+        Kind::Create | Kind::Update { .. } | Kind::Delete => return false,
+    };
+    if let Err(failure) = &undone {
+        tracing::warn!(error = %failure, "not undone");
     }
+    undone.is_ok()
 }
 
-/// Registers, then writes the rest at once.
-async fn write<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<(), Failure> {
+/// Removes a connection that is not wanted any more. The Delete that overtook it may have removed
+/// the policy, and with it the record of what was written afterwards.
+async fn take_back<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<(), Failure> {
+    Box::pin(remove::identity(world, job.identity, job.home)).await?;
+    let mut record = plan.record.clone();
+    for shared in Shared::ALL {
+        record.set_claim(shared, record.claim(shared).released());
+    }
+    release(world, job, plan, &record).await
+}
+
+/// Brings the account back to the properties before, as the rollback does.
+async fn restore<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<(), Failure> {
+    let Some(Ok(spec)) = job.old_properties.map(Spec::parse) else { return Ok(()) };
+    let identity = Identity { owner: job.identity.owner.clone(), place: Place::from(&spec) };
+    let before = Job {
+        spec: &spec,
+        identity: &identity,
+        old_properties: Some(&job.request.properties),
+        owned: Some(&plan.record),
+        ..*job
+    };
+    let observed = observe(world, &spec, &identity, job.home).await?;
+    let back = decide::decide(world, &before, &observed, None).await?;
+    if !back.is_nothing() {
+        Box::pin(carry_out(world, &before, &back, &observed, None)).await?;
+    }
+    // What was written after the rollback had been here is in nobody's record.
+    let mut late = plan.record.only(None);
+    for task in &plan.tasks {
+        let shared = task.target.shared;
+        if !back.tasks.iter().any(|kept| kept.target == task.target) {
+            late.set_claim(shared, plan.record.claim(shared).released());
+        }
+    }
+    release(world, job, plan, &late).await
+}
+
+/// Registers, writes the rest at once, looks at all of it once more, and lets go of what is left.
+async fn carry_out<W: World>(
+    world: &W,
+    job: &Job<'_>,
+    plan: &Plan,
+    observed: &Observed,
+    standing: Option<&Standing>,
+) -> Result<(), Failure> {
+    let is_wanted = || async {
+        match standing {
+            Some(before) => fence::check(world, job.request, Some(before)).await.map(drop),
+            None => Ok(()),
+        }
+    };
+    if let Some(former) = &plan.overdue {
+        release(world, job, plan, &plan.record.only(Some(former))).await?;
+    }
     register(world, job, plan).await?;
+    write(world, job, plan).await?;
+    let mut tasks = plan.tasks.clone();
+    let account = job.home.account.as_str();
+    let (claims, newcomers, wanted) = join!(
+        join_all(tasks.iter_mut().map(|task| task.confirm(world, account))),
+        newcomers(world, job, observed),
+        is_wanted(),
+    );
+    wanted?;
+    let mut record = plan.record.clone();
+    for (task, claim) in tasks.iter().zip(claims) {
+        record.set_claim(task.target.shared, claim?);
+    }
+    let mut newcomers = newcomers?;
+    newcomers.recognize(world, plan, &mut record).await?;
+    newcomers.give_way(world, job).await?;
+    let concludes = conclude(world, job, plan, record).await?;
+    // Asked once more only where something was written after the question.
+    if concludes || tasks.iter().any(|task| task.merged_again) { is_wanted().await } else { Ok(()) }
+}
+
+/// The shared documents and the folder.
+async fn write<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<(), Failure> {
     let account = job.home.account.as_str();
     let tasks = try_join_all(plan.tasks.iter().map(|task| task.write(world, account)));
     let folder = async {
-        if !plan.writes_folder {
-            return Ok(());
+        if plan.writes_folder {
+            let bucket = Bucket { name: job.spec.bucket.as_str(), owner: account };
+            let (prefix, mark) = (job.spec.prefix.as_str(), job.identity.owner.mark());
+            world.write_folder(bucket, prefix, &plan.goal.key_arn, &mark).await?;
+            tracing::info!(prefix, "folder written");
         }
-        let (bucket, prefix) = (bucket_of(job), job.spec.prefix.as_str());
-        world.write_folder(bucket, prefix, &plan.goal.key_arn, &job.identity.owner.mark()).await?;
-        tracing::info!(prefix, "folder written");
         Ok(())
     };
     try_join!(tasks, folder)?;
     Ok(())
 }
 
-fn bucket_of<'a>(job: &'a Job<'_>) -> Bucket<'a> {
-    Bucket { name: job.spec.bucket.as_str(), owner: &job.home.account }
+/// What the register shows after this connection is in it, and did not before.
+struct Newcomers {
+    ours: Option<Entry>,
+    others: Others,
 }
 
-async fn register<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<(), Failure> {
-    let Plan { goal, record, registration, .. } = plan;
-    if *registration != Registration::Create {
-        return Ok(change(world, goal, registration).await?);
-    }
-    let (path, name) = (goal.identity.policy_path(), goal.identity.policy_name());
-    let tags = plan::tags(goal, record);
-    match world.create(&path, &name, &goal.storage().policy(), &tags).await {
-        Err(error) if error.kind == CallErrorKind::Exists => {
-            let found = found_late(world, plan, error).await?;
-            let own = Some((&found.policy, &found.document));
-            let former_tags = decide::former_tags(job.old_properties);
-            let registration = plan::registration(goal, record, own, &former_tags);
-            change(world, goal, &registration).await?;
-        }
-        created => created?,
-    }
-    tracing::info!(name, "policy created");
-    Ok(())
-}
-
-async fn change<W: World>(world: &W, goal: &Goal, registration: &Registration) -> Call<()> {
-    let Registration::Change { document, set, unset } = registration else { return Ok(()) };
-    let arn = goal.policy_arn();
-    if !set.is_empty() {
-        world.tag(&arn, set).await?;
-    }
-    if !unset.is_empty() {
-        world.untag(&arn, unset).await?;
-    }
-    if *document {
-        add_version(world, &arn, &goal.storage().policy()).await?;
-        tracing::info!(arn, "policy changed");
-    }
-    Ok(())
-}
-
-/// The connection's own policy that was not seen at first: the same request came twice, an answer
-/// was lost, or IAM had not yet seen its own write. Anybody else's policy is a refusal.
-async fn found_late<W: World>(world: &W, plan: &Plan, refusal: CallError) -> Call<Own> {
-    let patience = ExponentialBuilder::new().with_jitter().with_max_times(4);
-    let arn = plan.goal.policy_arn();
-    let find = || async { own(world, &arn).await?.ok_or_else(|| refusal.clone()) };
-    let found = find.retry(patience).when(|error| error.kind == CallErrorKind::Exists).await?;
-    match &found.record {
-        Some(record) if record.owner == plan.goal.identity.owner => Ok(found),
-        Some(_) | None => Err(refusal),
-    }
-}
-
-/// Puts a document in force; at five versions the oldest that is not in force goes first.
-async fn add_version<W: World>(world: &W, arn: &str, document: &Value) -> Call<()> {
-    let versions = world.versions(arn).await?;
-    if versions.len() >= VERSIONS_MAX
-        && let Some(oldest) = versions.iter().find(|version| !version.is_default)
-    {
-        world.remove_version(arn, &oldest.id).await?;
-    }
-    world.add_version(arn, document).await
-}
-
-/// Confirms every shared document, and returns how the connection stands to each.
-async fn confirm<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<Record, Failure> {
-    let mut tasks = plan.tasks.clone();
-    let account = job.home.account.as_str();
-    let claims = join_all(
-        tasks
-            .iter_mut()
-            .map(|task| async { (task.target.shared, task.confirm(world, account).await) }),
-    );
-    let mut record = plan.record.clone();
-    for (shared, claim) in claims.await {
-        record.set_claim(shared, claim?);
-    }
-    Ok(record)
-}
-
-/// Looks at the register again: of two that raced for one path the later gives way.
-async fn check_path<W: World>(
+/// Looks at the register again; for a connection that was in it already nothing has changed.
+async fn newcomers<W: World>(
     world: &W,
     job: &Job<'_>,
     observed: &Observed,
-    is_new: bool,
-) -> Result<(), Failure> {
-    if !is_new {
-        return Ok(());
+) -> Result<Newcomers, Failure> {
+    let arn = job.policy_arn();
+    let mut entries = if observed.own.is_none() { world.list().await? } else { vec![] };
+    let ours = entries.iter().find(|entry| entry.arn == arn).cloned();
+    entries.retain(|entry| !observed.entries.contains(entry));
+    Ok(Newcomers { ours, others: Others::new(entries, &arn, job.spec.bucket.as_str()) })
+}
+
+impl Newcomers {
+    /// An entry that seemed to be nobody's may be that of a connection made at the same moment.
+    async fn recognize<W: World>(
+        &mut self,
+        world: &W,
+        plan: &Plan,
+        record: &mut Record,
+    ) -> Result<(), Failure> {
+        for task in &plan.tasks {
+            if *record.claim(task.target.shared) != Claim::Adopted {
+                continue;
+            }
+            while self.others.read_more(world).await? {}
+            let mut task = task.clone();
+            task.managed.extend(task.target.interest(self.others.known()).managed);
+            record.set_claim(task.target.shared, task.settle(&task.document)?.claim);
+        }
+        Ok(())
     }
-    let Identity { owner, place } = job.identity;
-    let arn = job.identity.policy_arn(&job.home.partition, &job.home.account);
-    let entries = world.list().await?;
-    let order = |entry: &crate::domain::register::Entry| (entry.created, entry.name.clone());
-    let Some(ours) = entries.iter().find(|entry| entry.arn == arn).map(order) else {
-        return Ok(());
-    };
-    let mut newcomers = entries;
-    newcomers.retain(|entry| !observed.entries.iter().any(|seen| seen.arn == entry.arn));
-    let mut others = Others::new(newcomers, &arn, &place.bucket);
-    let rivals = others.rivals(world, place, owner).await?;
-    match rivals.into_iter().find(|(entry, _)| order(entry) < ours) {
-        Some((entry, record)) => Err(Failure::GaveWay(others::taken(place, entry, record))),
-        None => Ok(()),
+
+    /// Of two that raced for one path the later gives way.
+    async fn give_way<W: World>(&mut self, world: &W, job: &Job<'_>) -> Result<(), Failure> {
+        let order = |entry: &Entry| (entry.created, entry.name.clone());
+        let Some(ours) = self.ours.as_ref().map(order) else { return Ok(()) };
+        let Identity { owner, place } = job.identity;
+        let rivals = self.others.rivals(world, place, owner).await?;
+        match rivals.into_iter().find(|(entry, _)| order(entry) < ours) {
+            Some((entry, record)) => Err(Failure::GaveWay(others::taken(place, entry, record))),
+            None => Ok(()),
+        }
     }
 }
 
-/// Lets go of what this connection no longer asks for, and records how it ended up.
-async fn settle<W: World>(
+/// Lets go of what this connection no longer asks for, and records how it ended up: true if that
+/// took a write.
+async fn conclude<W: World>(
     world: &W,
     job: &Job<'_>,
     plan: &Plan,
     mut record: Record,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     if plan.has_leftovers() {
-        let (arn, storage) = (plan.goal.policy_arn(), plan.goal.storage());
-        remove::release(world, &plan.record, &arn, storage, &job.home.account).await?;
+        release(world, job, plan, &plan.record).await?;
         for shared in Shared::ALL {
             if matches!(record.claim(shared), Claim::Released(_)) {
                 record.set_claim(shared, Claim::Off);
@@ -237,13 +259,24 @@ async fn settle<W: World>(
         record.former = None;
     }
     if record == plan.record {
-        return Ok(());
+        return Ok(false);
     }
-    let arn = plan.goal.policy_arn();
-    if plan.record.former.is_some() && record.former.is_none() {
-        world.untag(&arn, &[crate::domain::register::FORMER_KMS_KEY.to_owned()]).await?;
+    let arn = job.policy_arn();
+    if plan.record.former.is_some() {
+        world.untag(&arn, &[FORMER_KMS_KEY.to_owned()]).await?;
     }
-    Ok(world.tag(&arn, &record.tags()).await?)
+    world.tag(&arn, &record.tags()).await?;
+    Ok(true)
+}
+
+async fn release<W: World>(
+    world: &W,
+    job: &Job<'_>,
+    plan: &Plan,
+    record: &Record,
+) -> Result<(), Failure> {
+    let (arn, storage) = (job.policy_arn(), plan.goal.storage());
+    remove::release(world, record, &arn, storage, &job.home.account).await
 }
 
 /// What an interrupted replacement left: this resource at the place of the properties before,

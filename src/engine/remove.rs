@@ -17,7 +17,7 @@ use crate::domain::spec::Place;
 use crate::engine::documents::{self, Mine, Task, or_gone};
 use crate::engine::failure::Failure;
 use crate::engine::others::Others;
-use crate::ports::{Bucket, CallErrorKind, World};
+use crate::ports::{Bucket, CallError, CallErrorKind, World};
 
 /// What is to be deleted: a resource at a place.
 struct Remains {
@@ -123,7 +123,10 @@ fn patience() -> ExponentialBuilder {
 }
 
 async fn remove<W: World>(world: &W, remains: &Remains, home: &Home) -> Result<(), Failure> {
-    let may_pass = |failure: &Failure| failure.call().is_some_and(|error| error.kind.may_pass());
+    // What was there a moment ago and is gone now was deleted by the same request, sent twice.
+    let may_pass = |failure: &Failure| {
+        failure.call().is_some_and(|error| error.kind.may_pass() || error.kind.is_gone())
+    };
     (|| remove_once(world, remains, home)).retry(patience()).when(may_pass).await
 }
 
@@ -147,8 +150,9 @@ async fn remove_once<W: World>(world: &W, remains: &Remains, home: &Home) -> Res
     if record.as_ref().is_some_and(|record| record.owner != remains.owner) {
         return Ok(());
     }
-    let has_successor = entries.iter().any(|entry| remains.stands_at(entry) && entry.arn != arn);
-    let folder = remove_folder(world, bucket, remains, versioning, has_successor);
+    let others: Vec<&Entry> =
+        entries.iter().filter(|entry| entry.bucket == remains.bucket && entry.arn != arn).collect();
+    let folder = remove_folder(world, bucket, remains, versioning, &others);
     if policy.is_none() {
         folder.await;
         return Ok(());
@@ -287,23 +291,32 @@ async fn remove_folder<W: World>(
     bucket: Bucket<'_>,
     remains: &Remains,
     versioning: Versioning,
-    has_successor: bool,
+    others: &[&Entry],
 ) {
-    if remains.prefix.is_empty() {
+    let prefix = remains.prefix.as_str();
+    if prefix.is_empty() {
         return;
     }
+    let within: Vec<&str> = others
+        .iter()
+        .map(|entry| entry.prefix.as_str())
+        .filter(|other| other.starts_with(prefix))
+        .collect();
+    // Its own folder, theirs, and one more tells.
+    let limit = i32::try_from(within.len() + 2).unwrap_or(i32::MAX);
     let removal = async {
-        let (folder, is_empty) = try_join!(
-            world.read_folder(bucket, &remains.prefix),
-            world.is_empty(bucket, &remains.prefix)
-        )?;
+        let (folder, contents) =
+            try_join!(world.read_folder(bucket, prefix), world.contents(bucket, prefix, limit))?;
         let Some(folder) = folder else { return Ok(()) };
-        if plan::removes_folder(&remains.owner.mark(), &folder, has_successor, is_empty) {
+        let are_folders =
+            contents.iter().map(|key| key == prefix || within.contains(&key.as_str()));
+        let has_successor = within.contains(&prefix);
+        if plan::removes_folder(&remains.owner.mark(), &folder, has_successor, are_folders) {
             let version = plan::folder_version(&folder, versioning);
-            world.remove_folder(bucket, &remains.prefix, version).await?;
-            tracing::info!(prefix = remains.prefix, "folder deleted");
+            world.remove_folder(bucket, prefix, version).await?;
+            tracing::info!(prefix, "folder deleted");
         }
-        Ok::<(), crate::ports::CallError>(())
+        Ok::<(), CallError>(())
     };
     match removal.await {
         Err(error) if error.kind != CallErrorKind::NotFound => {

@@ -1,0 +1,58 @@
+# Needs Rust, Python 3.10 or newer and make; everything else is installed into .venv and target.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export CARGO_TARGET_DIR := $(CURDIR)/target
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export SAM_CLI_TELEMETRY := 0
+
+VENV := .venv/installed
+
+.PHONY: help demo test build lint fmt clean tools
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(VENV) ## connect a bucket on a local AWS, from template to proof of removal (KEEP=1 leaves it running)
+	@python local/demo.py $(if $(KEEP),--keep)
+
+test: lint ## everything, from nothing: lint, unit tests, end-to-end tests on a local AWS
+	cargo test --locked 2>&1 | tee target/cargo-test.log
+	cargo build --locked
+	python -m pytest tests/e2e 2>&1 | tee target/pytest.log
+	@echo && echo Totals
+	@sed -nE 's/^test result: /  cargo test: /p' target/cargo-test.log
+	@sed -nE '$$s/^=* ?(.*[^ =]) ?=*$$/  pytest: \1/p' target/pytest.log
+
+build: $(VENV) ## the release binary, packaged for `sam deploy` in .aws-sam
+	sam build
+
+lint: tools $(VENV) ## formatting, clippy, cfn-lint, sam validate
+	cargo fmt --check
+	cfn-lint template.yaml local/consumer.yaml
+	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
+	cargo clippy --locked --all-targets -- -D warnings
+
+fmt: ## format the code
+	cargo fmt
+
+clean: ## remove everything that was made or installed here
+	rm -rf .venv .aws-sam target
+
+$(VENV): local/requirements.txt | tools
+	@echo "Installing the Python tools into .venv (a minute, once)"
+	@rm -rf .venv && python3 -m venv .venv
+	@python -m pip install --quiet --no-deps --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+tools:
+	@missing() { echo "$$1" >&2; exit 1; }; \
+	command -v cargo >/dev/null || missing 'cargo is missing: install Rust with rustup'; \
+	command -v cc >/dev/null || missing 'a C compiler (cc) is missing: install gcc or clang'; \
+	command -v python3 >/dev/null || missing 'python3 is missing: install Python 3.10 or newer'; \
+	python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || missing "Python 3.10 or newer is needed, python3 is $$(python3 -V)"; \
+	python3 -c 'import venv, ensurepip' 2>/dev/null || missing 'the venv module of Python is missing: install python3-venv'
