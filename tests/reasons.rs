@@ -217,6 +217,32 @@ fn failures() -> Vec<String> {
             "`a/` in bucket `my-bucket` overlaps `a/b/`, which stack `other` connects as `Connection`",
             "choose a prefix that neither encloses another connection's nor lies within it",
         )),
+        Failure::Unwritten {
+            error: Box::new(CallError {
+                action: "s3:PutBucketPolicy",
+                resource: "my-bucket".into(),
+                kind: CallErrorKind::Denied,
+                code: "AccessDenied".into(),
+                message: "Access Denied".into(),
+                request_id: "7f3c".into(),
+            }),
+            shared: Shared::BucketPolicy,
+            entry: r#"{"Sid":"AllowCrossAccountAccess",…}"#.into(),
+            orphans: vec![],
+        },
+        Failure::Unwritten {
+            error: Box::new(CallError {
+                action: "kms:PutKeyPolicy",
+                resource: KEY.into(),
+                kind: CallErrorKind::InvalidPrincipal,
+                code: "MalformedPolicyDocumentException".into(),
+                message: "Policy contains a statement with one or more invalid principals.".into(),
+                request_id: "7f3c".into(),
+            }),
+            shared: Shared::KeyPolicy,
+            entry: r#"{"Sid":"AllowCrossAccountAccess",…}"#.into(),
+            orphans: vec!["`AROAEXAMPLE` in statement `audit`".into()],
+        },
         Failure::Remains {
             cause: Box::new(call(
                 "s3:PutBucketPolicy",

@@ -51,6 +51,16 @@ impl Document {
         }
     }
 
+    /// Principals that no longer exist, each with its statement; CORS rules name none.
+    pub fn orphans(&self) -> Vec<String> {
+        match self {
+            Self::Policy(policy) => {
+                policy.as_ref().map(PolicyDocument::orphans).unwrap_or_default()
+            }
+            Self::Rules(_) => vec![],
+        }
+    }
+
     /// Brings our entry to what is wanted; see [`shared::settle`].
     ///
     /// # Errors

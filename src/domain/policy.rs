@@ -143,6 +143,27 @@ impl PolicyDocument {
     }
 }
 
+impl PolicyDocument {
+    /// Principals that no longer exist, each with its statement: AWS shows a deleted role or user
+    /// by its unique id, and takes the policy only without it.
+    ///
+    /// SOURCE: IAM user guide, *Unique identifiers*.
+    pub fn orphans(&self) -> Vec<String> {
+        let is_id = |principal: &&str| {
+            principal.starts_with("AROA")
+                || principal.starts_with("AIDA")
+                || principal.starts_with("AGPA")
+        };
+        let of = |statement: &Value| {
+            let sid = statement.get("Sid").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let ids = strings(statement.pointer("/Principal/AWS"));
+            let ids: Vec<String> = ids.into_iter().filter(is_id).map(str::to_owned).collect();
+            ids.into_iter().map(move |id| format!("`{id}` in statement `{sid}`"))
+        };
+        self.statements.iter().flat_map(of).collect()
+    }
+}
+
 /// Where a part of a text stands in it.
 fn span(text: &str, part: &str) -> Range<usize> {
     let start = part.as_ptr().addr().saturating_sub(text.as_ptr().addr());
@@ -329,6 +350,13 @@ mod tests {
         for text in ["", "{", "[]", "{}", r#"{"Statement":[}"#, r#"{"Statement":[{"a":1]}"#] {
             assert!(PolicyDocument::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_orphan_is_named_with_its_statement() {
+        let statement = json!({"Sid": "audit", "Principal": {"AWS": ["AROAEXAMPLE", "arn:aws:iam::1:role/AROA"]}});
+        let document = PolicyDocument::of(&statement).unwrap();
+        assert_eq!(document.orphans(), ["`AROAEXAMPLE` in statement `audit`"]);
     }
 
     #[test]

@@ -113,10 +113,10 @@ pub fn goal(ask: Ask<'_>, seen: &Seen) -> Result<Goal, Vec<Refusal>> {
 /// # Errors
 /// One that cannot be read, or that is no document at all.
 pub fn document(goal: &Goal, shared: Shared, seen: &Seen) -> Result<Document, Refusal> {
-    let (property, of) = match shared {
-        Shared::KeyPolicy => ("ConfigureKeyPolicy", goal.key_arn.as_str()),
-        Shared::BucketPolicy => ("ConfigureBucketPolicy", goal.spec.bucket.as_str()),
-        Shared::Cors => ("ConfigureCors", goal.spec.bucket.as_str()),
+    let property = shared.property();
+    let of = match shared {
+        Shared::KeyPolicy => goal.key_arn.as_str(),
+        Shared::BucketPolicy | Shared::Cors => goal.spec.bucket.as_str(),
     };
     let text = match shared {
         Shared::KeyPolicy => needed(&seen.key_policy, property, of)?,

@@ -26,6 +26,15 @@ impl Shared {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::KeyPolicy, Self::BucketPolicy, Self::Cors];
 
+    /// The property that switches it off.
+    pub fn property(self) -> &'static str {
+        match self {
+            Self::KeyPolicy => "ConfigureKeyPolicy",
+            Self::BucketPolicy => "ConfigureBucketPolicy",
+            Self::Cors => "ConfigureCors",
+        }
+    }
+
     /// The member that names an entry.
     fn name_member(self) -> &'static str {
         match self {

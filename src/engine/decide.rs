@@ -199,11 +199,7 @@ fn too_large(goal: &Goal, task: &Task) -> Option<Refusal> {
     let shared = task.target.shared;
     let document = task.settle(&task.document).ok()?.document?;
     let (length, limit, unit) = document.excess(shared)?;
-    let property = match shared {
-        Shared::KeyPolicy => "ConfigureKeyPolicy",
-        Shared::BucketPolicy => "ConfigureBucketPolicy",
-        Shared::Cors => "ConfigureCors",
-    };
+    let property = shared.property();
     let entry = preflight::entry(shared, goal.storage(), goal.role.as_slice());
     Some(Refusal::new(
         Code::ServiceLimitExceeded,

@@ -8,11 +8,12 @@ use backon::{ExponentialBuilder, Retryable};
 use serde_json::Value;
 
 use crate::domain::document::{Document, Settled};
+use crate::domain::policy::PolicyDocument;
 use crate::domain::register::{Interest, Target};
 use crate::domain::shared::{Claim, Shared};
 use crate::engine::failure::Failure;
 use crate::engine::others::Others;
-use crate::ports::{Bucket, Call, CallErrorKind, World};
+use crate::ports::{Bucket, Call, CallError, CallErrorKind, World};
 
 /// How often a document is written before its other writers are given the field.
 const WRITES: usize = 8;
@@ -97,7 +98,7 @@ impl Task {
     /// Writes the document, if it is not right as it was read.
     pub(super) async fn write<W: World>(&self, world: &W, account: &str) -> Result<(), Failure> {
         match self.settle(&self.document)?.document {
-            Some(document) => Ok(write(world, &self.target, account, &document).await?),
+            Some(document) => self.put(world, account, &document).await,
             None => Ok(()),
         }
     }
@@ -122,11 +123,32 @@ impl Task {
                 Err(Stray::Wrong(document, claim)) => {
                     self.merged_again = true;
                     self.managed.extend(claim.owned().map(str::to_owned));
-                    write(world, &self.target, account, &document).await?;
+                    self.put(world, account, &document).await?;
                 }
             }
         }
         Err(Failure::Unsettled(self.target.shared))
+    }
+
+    async fn put<W: World>(
+        &self,
+        world: &W,
+        account: &str,
+        document: &Document,
+    ) -> Result<(), Failure> {
+        let unwritten = |error: CallError| match (error.kind, &self.wanted) {
+            (
+                CallErrorKind::Denied | CallErrorKind::InvalidPrincipal | CallErrorKind::Lockout,
+                Some(entry),
+            ) => Failure::Unwritten {
+                error: Box::new(error),
+                shared: self.target.shared,
+                entry: entry.to_string(),
+                orphans: self.document.orphans(),
+            },
+            _ => error.into(),
+        };
+        write(world, &self.target, account, document).await.map_err(unwritten)
     }
 
     async fn agreement<W: World>(&self, world: &W, account: &str) -> Result<Claim, Stray> {
@@ -198,12 +220,7 @@ async fn write<W: World>(
                 }
                 (Shared::KeyPolicy, None) => {}
                 (_, policy) => {
-                    world
-                        .write_policy(
-                            bucket,
-                            policy.map(super::super::domain::policy::PolicyDocument::text),
-                        )
-                        .await?;
+                    world.write_policy(bucket, policy.map(PolicyDocument::text)).await?;
                 }
             }
         }

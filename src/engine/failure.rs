@@ -19,6 +19,18 @@ pub enum Failure {
     /// AWS refused a call.
     #[error("{0}")]
     Call(#[from] CallError),
+    /// AWS refused a shared document for a reason its owner has to settle.
+    #[error("{error}")]
+    Unwritten {
+        /// The call.
+        error: Box<CallError>,
+        /// Which document.
+        shared: Shared,
+        /// What was to be added to it, as JSON.
+        entry: String,
+        /// Principals in it that no longer exist, each with its statement.
+        orphans: Vec<String>,
+    },
     /// There was no time left.
     #[error("not finished after {} s", .0.as_secs())]
     OutOfTime(Duration),
@@ -91,6 +103,7 @@ impl Failure {
     pub fn call(&self) -> Option<&CallError> {
         match self {
             Self::Call(error) => Some(error),
+            Self::Unwritten { error, .. } => Some(error),
             Self::Remains { cause, .. } => cause.call(),
             Self::Unreadable(_)
             | Self::Refused(_)
@@ -110,6 +123,7 @@ impl Failure {
                 refusals.first().map_or(Code::InvalidRequest, |first| first.code)
             }
             Self::Call(error) => error.kind.code(),
+            Self::Unwritten { error, .. } => error.kind.code(),
             Self::OutOfTime(_) | Self::Unsettled(_) => Code::NotStabilized,
             Self::Overtaken(_) => Code::ResourceConflict,
             Self::GaveWay(refusal) => refusal.code,
@@ -126,6 +140,16 @@ impl Failure {
             }
             Self::Refused(_) | Self::GaveWay(_) => String::new(),
             Self::Call(error) => call_remedy(error, trace),
+            Self::Unwritten { error, shared, entry, orphans } => {
+                let first = match orphans.as_slice() {
+                    [] => call_remedy(error, trace),
+                    orphans => {
+                        format!("replace in it what no longer exists: {}", orphans.join(", "))
+                    }
+                };
+                let property = shared.property();
+                format!("{first}; or set `{property}: false` and add this by hand: {entry}")
+            }
             Self::OutOfTime(_) => {
                 "repeat the deployment; if it happens again raise the function's Timeout".to_owned()
             }
@@ -154,7 +178,9 @@ fn call_remedy(error: &CallError, trace: &Trace) -> String {
                 || format!("the role of function `{}`", trace.function),
                 |role| format!("role `{role}`"),
             );
-            format!("grant `{action}` on `{resource}` to {role}, and look for a deny in its policy or the organization's")
+            format!(
+                "grant `{action}` on `{resource}` to {role}, and look for a deny in its policy or the organization's"
+            )
         }
         CallErrorKind::NotFound => "create it, or correct the property that names it".to_owned(),
         CallErrorKind::Exists => "choose another name, or delete what has it".to_owned(),
@@ -163,7 +189,7 @@ fn call_remedy(error: &CallError, trace: &Trace) -> String {
         }
         CallErrorKind::Conflict => "repeat the deployment when nothing else changes it".to_owned(),
         CallErrorKind::InvalidPrincipal => {
-            "correct `AssumeRoleArn`, and remove the principals that no longer exist (`AROA…`, `AIDA…`) from the policy".to_owned()
+            "correct `AssumeRoleArn` after Illumina's Role ARN table".to_owned()
         }
         CallErrorKind::Lockout => {
             "let the function's role keep `kms:PutKeyPolicy` in the key policy itself".to_owned()
@@ -172,7 +198,9 @@ fn call_remedy(error: &CallError, trace: &Trace) -> String {
         CallErrorKind::Throttled => "repeat the deployment later".to_owned(),
         CallErrorKind::Unavailable | CallErrorKind::Network => "repeat the deployment".to_owned(),
         CallErrorKind::InvalidState => "enable the key, or cancel its deletion".to_owned(),
-        CallErrorKind::Other => "correct what the message names, then repeat the deployment".to_owned(),
+        CallErrorKind::Other => {
+            "correct what the message names, then repeat the deployment".to_owned()
+        }
     }
 }
 
