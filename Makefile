@@ -20,9 +20,10 @@ help: ## this list
 demo: $(VENV) ## connect a bucket on a local AWS, from template to proof of removal (KEEP=1 leaves it running)
 	@python local/demo.py $(if $(KEEP),--keep)
 
+# `cargo test` also builds target/debug/bootstrap, which the end-to-end tests deploy. `cargo build` would compile
+# every dependency once more, without the features that the tests need.
 test: lint ## everything, from nothing: lint, unit tests, end-to-end tests on a local AWS
 	cargo test --locked 2>&1 | tee target/cargo-test.log
-	cargo build --locked
 	python -m pytest tests/e2e 2>&1 | tee target/pytest.log
 	@echo && echo Totals
 	@sed -nE 's/^test result: /  cargo test: /p' target/cargo-test.log

@@ -226,7 +226,7 @@ def look_around(aws: LocalAws, customer: Lab, outputs: dict[str, str]) -> None:
      export PATH=$PWD/.venv/bin:$PATH {exports}
 
      sam list stack-outputs --stack-name {STACK}
-     sam deploy --parameter-overrides BucketName={customer.bucket} KeyPrefix=project-b
+     sam deploy --stack-name project-b --parameter-overrides BucketName={customer.bucket} KeyPrefix=project-b
      python -c 'import boto3; print(*boto3.client("iam").list_policies(PathPrefix="/ica-storage/")["Policies"], sep="\\n")'
 
    and, if you have the AWS CLI:
