@@ -22,11 +22,15 @@ mod ensure;
 
 mod fence;
 
+mod newcomers;
+
 mod observe;
 
 mod others;
 
 mod registration;
+
+mod release;
 
 mod remove;
 

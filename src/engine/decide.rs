@@ -9,7 +9,7 @@ use crate::domain::preflight::{self, Ask, Goal};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::register::{Entry, Former, Record, State, Target};
 use crate::domain::shared::{Claim, Shared};
-use crate::engine::documents::{Mine, Task};
+use crate::engine::documents::Task;
 use crate::engine::ensure::Job;
 use crate::engine::failure::Failure;
 use crate::engine::observe::Observed;
@@ -109,6 +109,8 @@ async fn shared_documents<W: World>(
         bucket_policy: Claim::Off,
         cors: Claim::Off,
     };
+    let arn = goal.policy_arn();
+    let party = job.party(goal, &arn);
     let mut tasks = vec![];
     for shared in Shared::ALL {
         let target = target(goal, shared);
@@ -118,17 +120,16 @@ async fn shared_documents<W: World>(
             continue;
         }
         let document = preflight::document(goal, shared, &observed.seen).map_err(refused)?;
-        let entry = |roles: &[String]| preflight::entry(shared, goal.storage(), roles);
+        let entry = preflight::entry(shared, goal.storage(), goal.role.as_slice());
         // A connection that lost its policy manages what it finds.
         let received = job.request.envelope.physical_id.as_ref();
         let is_lost = before.is_none() && received == Some(&goal.identity.physical_id());
-        let found =
-            is_lost.then(|| shared.find_ours(document.entries(), &entry(goal.role.as_slice())));
+        let found = is_lost.then(|| shared.find_ours(document.entries(), &entry));
         let found = found.flatten();
         let earlier = job.owned.map(|record| record.claim_on(&target)).unwrap_or_default();
         let owned = had.owned().or(earlier.owned()).or(found.as_deref());
-        let mine = Mine { wants: true, role: goal.role.as_ref(), owned };
-        let task = Task::decide(world, others, target, document, mine, entry).await?;
+        let owned = owned.map(str::to_owned);
+        let task = Task::decide(world, &party, others, (target, document), owned).await?;
         record.set_claim(shared, task.settle(&task.document)?.claim);
         tasks.push(task);
     }

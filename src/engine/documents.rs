@@ -8,7 +8,9 @@ use backon::{ExponentialBuilder, Retryable};
 use serde_json::Value;
 
 use crate::domain::document::{Document, Settled};
+use crate::domain::ica::Storage;
 use crate::domain::policy::PolicyDocument;
+use crate::domain::preflight;
 use crate::domain::register::{Interest, Target};
 use crate::domain::shared::{Claim, Shared};
 use crate::engine::failure::Failure;
@@ -27,12 +29,29 @@ fn patience() -> ExponentialBuilder {
         .with_max_times(6)
 }
 
+/// A connection that looks after its entry in shared documents.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Party<'a> {
+    /// Its own policy: the one entry of the register that is not somebody else's.
+    pub(super) arn: &'a str,
+    pub(super) account: &'a str,
+    pub(super) storage: Storage<'a>,
+    /// Whether it asks for entries, or lets go of them.
+    pub(super) wants: bool,
+    /// For which role.
+    pub(super) role: Option<&'a String>,
+}
+
 /// What is to become of one shared document.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
     pub(super) target: Target,
     /// The entry that is to stand there, or none.
     pub(super) wanted: Option<Value>,
+    /// For which roles.
+    roles: BTreeSet<String>,
+    /// Whether nobody can have come or gone unseen. Of several roles one may have been given up.
+    is_certain: bool,
     /// Under which names ours stands there.
     pub(super) managed: BTreeSet<String>,
     /// The document as it was read.
@@ -41,37 +60,28 @@ pub(super) struct Task {
     pub(super) merged_again: bool,
 }
 
-/// What this connection brings to a decision.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Mine<'a> {
-    /// Whether it asks for the entry.
-    pub(super) wants: bool,
-    /// For which role.
-    pub(super) role: Option<&'a String>,
-    /// Under which name it already owns one.
-    pub(super) owned: Option<&'a str>,
-}
-
 impl Task {
     /// Decides over the register as far as it is needed: a managed entry that is right as it
     /// stands needs no further witness, and neither does one that somebody else still wants.
     pub(super) async fn decide<W: World>(
         world: &W,
+        party: &Party<'_>,
         others: &mut Others,
-        target: Target,
-        document: Document,
-        mine: Mine<'_>,
-        entry: impl Fn(&[String]) -> Value,
+        (target, document): (Target, Document),
+        owned: impl IntoIterator<Item = String>,
     ) -> Result<Self, Failure> {
+        let owned: Vec<String> = owned.into_iter().collect();
         loop {
             let Interest { mut managed, wanted, mut roles } = target.interest(others.known());
-            roles.extend(mine.role.filter(|_| mine.wants).cloned());
-            managed.extend(mine.owned.map(str::to_owned));
-            let roles: Vec<String> = roles.into_iter().collect();
+            roles.extend(party.role.filter(|_| party.wants).cloned());
+            managed.extend(owned.iter().cloned());
             let is_due =
-                (mine.wants || wanted) && (target.shared == Shared::Cors || !roles.is_empty());
+                (party.wants || wanted) && (target.shared == Shared::Cors || !roles.is_empty());
+            let list: Vec<String> = roles.iter().cloned().collect();
             let mut task = Self {
-                wanted: is_due.then(|| entry(&roles)),
+                wanted: is_due.then(|| preflight::entry(target.shared, party.storage, &list)),
+                is_certain: roles.len() <= 1,
+                roles,
                 managed,
                 document: document.clone(),
                 target: target.clone(),
@@ -86,6 +96,31 @@ impl Task {
                 return Ok(task);
             }
         }
+    }
+
+    /// Takes in what newcomers want.
+    pub(super) fn meet(&mut self, interest: Interest) {
+        let knows =
+            interest.roles.is_subset(&self.roles) && interest.managed.is_subset(&self.managed);
+        self.is_certain &= knows;
+        self.managed.extend(interest.managed);
+    }
+
+    /// Decides again, over the whole register as it is now.
+    async fn decide_again<W: World>(
+        &mut self,
+        world: &W,
+        party: &Party<'_>,
+        document: Document,
+    ) -> Result<(), Failure> {
+        let mut others = Others::new(world.list().await?, party.arn, party.storage.bucket);
+        while others.read_more(world).await? {}
+        let owned = std::mem::take(&mut self.managed);
+        let about = (self.target.clone(), document);
+        let merged_again = self.merged_again;
+        *self = Self::decide(world, party, &mut others, about, owned).await?;
+        self.merged_again = merged_again;
+        Ok(())
     }
 
     /// How the document and the connection end up.
@@ -103,31 +138,43 @@ impl Task {
         }
     }
 
-    /// Reads the document again until it is right, and merges again when it stays wrong.
+    /// Reads the document again until it is right, and merges again when it stays wrong: after
+    /// another look at the register, where somebody may have come or gone.
     ///
     /// # Errors
     /// `Unsettled` when others keep overwriting it.
     pub(super) async fn confirm<W: World>(
         &mut self,
         world: &W,
-        account: &str,
+        party: &Party<'_>,
     ) -> Result<Claim, Failure> {
         for _ in 0..WRITES {
-            let agreed = (|| self.agreement(world, account))
+            let agreed = (|| self.agreement(world, party.account))
                 .retry(patience())
-                .when(|stray| matches!(stray, Stray::Wrong(..)))
+                .when(|stray| matches!(stray, Stray::Wrong(_)))
                 .await;
-            match agreed {
-                Ok(claim) => return Ok(claim),
+            let document = match agreed {
+                Ok((_, claim)) if self.is_certain => return Ok(claim),
+                Ok((document, _)) | Err(Stray::Wrong(document)) => document,
                 Err(Stray::Failed(failure)) => return Err(failure),
-                Err(Stray::Wrong(document, claim)) => {
-                    self.merged_again = true;
-                    self.managed.extend(claim.owned().map(str::to_owned));
-                    self.put(world, account, &document).await?;
-                }
+            };
+            self.decide_again(world, party, document).await?;
+            if let Some(document) = self.settle(&self.document)?.document {
+                self.merged_again = true;
+                self.put(world, party.account, &document).await?;
             }
+            self.is_certain = true;
         }
         Err(Failure::Unsettled(self.target.shared))
+    }
+
+    /// Whether the document is seen to be right at once.
+    pub(super) async fn agrees<W: World>(&self, world: &W, account: &str) -> Result<bool, Failure> {
+        match self.agreement(world, account).await {
+            Ok(_) => Ok(self.is_certain),
+            Err(Stray::Wrong(_)) => Ok(false),
+            Err(Stray::Failed(failure)) => Err(failure),
+        }
     }
 
     async fn put<W: World>(
@@ -151,12 +198,16 @@ impl Task {
         write(world, &self.target, account, document).await.map_err(unwritten)
     }
 
-    async fn agreement<W: World>(&self, world: &W, account: &str) -> Result<Claim, Stray> {
+    async fn agreement<W: World>(
+        &self,
+        world: &W,
+        account: &str,
+    ) -> Result<(Document, Claim), Stray> {
         let document = read(world, &self.target, account).await.map_err(Stray::Failed)?;
-        let Settled { document, claim } = self.settle(&document).map_err(Stray::Failed)?;
-        match document {
-            Some(document) => Err(Stray::Wrong(document, claim)),
-            None => Ok(claim),
+        let settled = self.settle(&document).map_err(Stray::Failed)?;
+        match settled.document {
+            Some(_) => Err(Stray::Wrong(document)),
+            None => Ok((document, settled.claim)),
         }
     }
 }
@@ -165,8 +216,8 @@ impl Task {
 enum Stray {
     /// It could not be read.
     Failed(Failure),
-    /// It has to be written, like this.
-    Wrong(Document, Claim),
+    /// It says something else.
+    Wrong(Document),
 }
 
 /// A shared document as it stands now; what is gone has no entries.

@@ -6,14 +6,17 @@ use serde_json::{Map, Value};
 
 use crate::cloudformation::request::{Kind, Request};
 use crate::domain::identity::{Home, Identity};
-use crate::domain::register::{Entry, FORMER_KMS_KEY, Record};
+use crate::domain::preflight::Goal;
+use crate::domain::register::{FORMER_KMS_KEY, Record};
 use crate::domain::shared::{Claim, Shared};
 use crate::domain::spec::{Place, Spec};
 use crate::engine::decide::{self, Plan};
+use crate::engine::documents::Party;
 use crate::engine::fence::Standing;
+use crate::engine::newcomers::newcomers;
 use crate::engine::observe::{Observed, observe};
-use crate::engine::others::{self, Others};
-use crate::engine::registration::register;
+use crate::engine::registration::{is_found_late, is_taken, register};
+use crate::engine::release::Leaver;
 use crate::engine::{Context, Failure, fence, remove};
 use crate::ports::{Bucket, World};
 
@@ -30,8 +33,14 @@ pub(super) struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn policy_arn(&self) -> String {
+    pub(super) fn policy_arn(&self) -> String {
         self.identity.policy_arn(&self.home.partition, &self.home.account)
+    }
+
+    /// The connection as one that asks for entries.
+    pub(super) fn party<'a>(&'a self, goal: &'a Goal, arn: &'a str) -> Party<'a> {
+        let (account, storage) = (self.home.account.as_str(), goal.storage());
+        Party { arn, account, storage, wants: true, role: goal.role.as_ref() }
     }
 
     /// Whether the connection stands under the id that was received.
@@ -49,6 +58,19 @@ pub(super) async fn ensure<W: World>(
     job: &Job<'_>,
     made: &mut bool,
 ) -> Result<Map<String, Value>, Failure> {
+    match ensure_once(world, job, made).await {
+        Err(failure) if is_found_late(world, job, &failure).await? => {
+            ensure_once(world, job, made).await
+        }
+        done => done,
+    }
+}
+
+async fn ensure_once<W: World>(
+    world: &W,
+    job: &Job<'_>,
+    made: &mut bool,
+) -> Result<Map<String, Value>, Failure> {
     let (observed, standing) = join!(
         observe(world, job.spec, job.identity, job.home),
         fence::check(world, job.request, None),
@@ -56,17 +78,19 @@ pub(super) async fn ensure<W: World>(
     let (observed, standing) = (observed?, standing?);
     let plan = decide::decide(world, job, &observed, standing.warning.clone()).await?;
     let data = decide::answer(job, &plan.goal)?;
-    if plan.is_nothing() {
-        drop_half_made_successor(world, job).await;
-        return Ok(data);
-    }
-    // From here on something may stand under the new id.
-    *made = observed.own.is_none();
-    if let Err(failure) = carry_out(world, job, &plan, &observed, Some(&standing)).await {
-        if undo(world, job, &plan, &failure).await {
-            *made = false;
+    if !plan.is_nothing() {
+        if let Some(former) = &plan.overdue {
+            release(world, job, &plan, &plan.record.only(Some(former)), None).await?;
         }
-        return Err(failure);
+        // From here on something may stand under the new id.
+        *made = observed.own.is_none();
+        if let Err(failure) = carry_out(world, job, &plan, &observed, Some(&standing)).await {
+            // A policy that was there already is not this request's to take back.
+            if is_taken(&failure) || undo(world, job, &plan, &failure).await {
+                *made = false;
+            }
+            return Err(failure);
+        }
     }
     drop_half_made_successor(world, job).await;
     Ok(data)
@@ -103,7 +127,7 @@ async fn take_back<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<()
     for shared in Shared::ALL {
         record.set_claim(shared, record.claim(shared).released());
     }
-    release(world, job, plan, &record).await
+    release(world, job, plan, &record, None).await
 }
 
 /// Brings the account back to the properties before, as the rollback does.
@@ -130,7 +154,7 @@ async fn restore<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<(), 
             late.set_claim(shared, plan.record.claim(shared).released());
         }
     }
-    release(world, job, plan, &late).await
+    release(world, job, plan, &late, None).await
 }
 
 /// Registers, writes the rest at once, looks at all of it once more, and lets go of what is left.
@@ -147,98 +171,60 @@ async fn carry_out<W: World>(
             None => Ok(()),
         }
     };
-    if let Some(former) = &plan.overdue {
-        release(world, job, plan, &plan.record.only(Some(former))).await?;
-    }
-    register(world, job, plan).await?;
+    register(world, plan).await?;
     write(world, job, plan).await?;
     let mut tasks = plan.tasks.clone();
-    let account = job.home.account.as_str();
+    let arn = job.policy_arn();
+    let party = job.party(&plan.goal, &arn);
     let (claims, newcomers, wanted) = join!(
-        join_all(tasks.iter_mut().map(|task| task.confirm(world, account))),
+        join_all(tasks.iter_mut().map(|task| task.confirm(world, &party))),
         newcomers(world, job, observed),
         is_wanted(),
     );
     wanted?;
+    let mut newcomers = newcomers?;
     let mut record = plan.record.clone();
     for (task, claim) in tasks.iter().zip(claims) {
         record.set_claim(task.target.shared, claim?);
     }
-    let mut newcomers = newcomers?;
-    newcomers.recognize(world, plan, &mut record).await?;
-    newcomers.give_way(world, job).await?;
+    let before = record.clone();
+    let are_there = newcomers.introduce(world, &mut tasks, &mut record).await?;
+    if record != before {
+        // First in the register, then in the document, as ever.
+        world.tag(&arn, &record.tags()).await?;
+    }
+    // Whoever left before IAM showed this connection to others took the entry along.
+    if are_there || newcomers.were_late {
+        for task in &mut tasks {
+            record.set_claim(task.target.shared, task.confirm(world, &party).await?);
+        }
+    }
+    let is_contested = newcomers.give_way(world, job).await?;
+    if is_contested && plan.writes_folder {
+        write_folder(world, job, plan).await?;
+    }
     let concludes = conclude(world, job, plan, record).await?;
     // Asked once more only where something was written after the question.
-    if concludes || tasks.iter().any(|task| task.merged_again) { is_wanted().await } else { Ok(()) }
+    let is_late = is_contested || concludes || tasks.iter().any(|task| task.merged_again);
+    if is_late { is_wanted().await } else { Ok(()) }
 }
 
 /// The shared documents and the folder.
 async fn write<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<(), Failure> {
     let account = job.home.account.as_str();
     let tasks = try_join_all(plan.tasks.iter().map(|task| task.write(world, account)));
-    let folder = async {
-        if plan.writes_folder {
-            let bucket = Bucket { name: job.spec.bucket.as_str(), owner: account };
-            let (prefix, mark) = (job.spec.prefix.as_str(), job.identity.owner.mark());
-            world.write_folder(bucket, prefix, &plan.goal.key_arn, &mark).await?;
-            tracing::info!(prefix, "folder written");
-        }
-        Ok(())
-    };
+    let folder =
+        async { if plan.writes_folder { write_folder(world, job, plan).await } else { Ok(()) } };
     try_join!(tasks, folder)?;
     Ok(())
 }
 
-/// What the register shows after this connection is in it, and did not before.
-struct Newcomers {
-    ours: Option<Entry>,
-    others: Others,
-}
-
-/// Looks at the register again; for a connection that was in it already nothing has changed.
-async fn newcomers<W: World>(
-    world: &W,
-    job: &Job<'_>,
-    observed: &Observed,
-) -> Result<Newcomers, Failure> {
-    let arn = job.policy_arn();
-    let mut entries = if observed.own.is_none() { world.list().await? } else { vec![] };
-    let ours = entries.iter().find(|entry| entry.arn == arn).cloned();
-    entries.retain(|entry| !observed.entries.contains(entry));
-    Ok(Newcomers { ours, others: Others::new(entries, &arn, job.spec.bucket.as_str()) })
-}
-
-impl Newcomers {
-    /// An entry that seemed to be nobody's may be that of a connection made at the same moment.
-    async fn recognize<W: World>(
-        &mut self,
-        world: &W,
-        plan: &Plan,
-        record: &mut Record,
-    ) -> Result<(), Failure> {
-        for task in &plan.tasks {
-            if *record.claim(task.target.shared) != Claim::Adopted {
-                continue;
-            }
-            while self.others.read_more(world).await? {}
-            let mut task = task.clone();
-            task.managed.extend(task.target.interest(self.others.known()).managed);
-            record.set_claim(task.target.shared, task.settle(&task.document)?.claim);
-        }
-        Ok(())
-    }
-
-    /// Of two that raced for one path the later gives way.
-    async fn give_way<W: World>(&mut self, world: &W, job: &Job<'_>) -> Result<(), Failure> {
-        let order = |entry: &Entry| (entry.created, entry.name.clone());
-        let Some(ours) = self.ours.as_ref().map(order) else { return Ok(()) };
-        let Identity { owner, place } = job.identity;
-        let rivals = self.others.rivals(world, place, owner).await?;
-        match rivals.into_iter().find(|(entry, _)| order(entry) < ours) {
-            Some((entry, record)) => Err(Failure::GaveWay(others::taken(place, entry, record))),
-            None => Ok(()),
-        }
-    }
+async fn write_folder<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<(), Failure> {
+    let bucket = Bucket { name: job.spec.bucket.as_str(), owner: &job.home.account };
+    let (prefix, mark) = (job.spec.prefix.as_str(), job.identity.owner.mark());
+    world.write_folder(bucket, prefix, &plan.goal.key_arn, &mark).await?;
+    tracing::info!(prefix, "folder written");
+    Ok(())
 }
 
 /// Lets go of what this connection no longer asks for, and records how it ended up: true if that
@@ -250,7 +236,7 @@ async fn conclude<W: World>(
     mut record: Record,
 ) -> Result<bool, Failure> {
     if plan.has_leftovers() {
-        release(world, job, plan, &plan.record).await?;
+        release(world, job, plan, &plan.record, Some(&plan.record)).await?;
         for shared in Shared::ALL {
             if matches!(record.claim(shared), Claim::Released(_)) {
                 record.set_claim(shared, Claim::Off);
@@ -274,9 +260,11 @@ async fn release<W: World>(
     job: &Job<'_>,
     plan: &Plan,
     record: &Record,
+    mark: Option<&Record>,
 ) -> Result<(), Failure> {
-    let (arn, storage) = (job.policy_arn(), plan.goal.storage());
-    remove::release(world, record, &arn, storage, &job.home.account).await
+    let arn = job.policy_arn();
+    let party = Party { wants: false, ..job.party(&plan.goal, &arn) };
+    Leaver { party, mark }.release(world, record).await
 }
 
 /// What an interrupted replacement left: this resource at the place of the properties before,

@@ -1,42 +1,29 @@
 //! The connection's own policy, which is its entry in the register: made, changed, found again.
 
-use backon::{ExponentialBuilder, Retryable};
+use backon::Retryable;
 use serde_json::Value;
-use std::time::Duration;
 
 use crate::domain::plan::{self, Registration};
 use crate::domain::preflight::Goal;
-use crate::engine::decide::{self, Plan};
+use crate::domain::register::Record;
+use crate::engine::decide::Plan;
 use crate::engine::ensure::Job;
 use crate::engine::failure::Failure;
-use crate::engine::observe::{Own, own};
-use crate::ports::{Call, CallError, CallErrorKind, World};
+use crate::engine::release::until_seen;
+use crate::ports::{Call, CallErrorKind, World};
 
 /// Most versions a managed policy has (IAM quotas).
 const VERSIONS_MAX: usize = 5;
 
 /// Writes what differs.
-pub(super) async fn register<W: World>(
-    world: &W,
-    job: &Job<'_>,
-    plan: &Plan,
-) -> Result<(), Failure> {
+pub(super) async fn register<W: World>(world: &W, plan: &Plan) -> Result<(), Failure> {
     let Plan { goal, record, registration, .. } = plan;
     if *registration != Registration::Create {
         return Ok(change(world, goal, registration).await?);
     }
     let (path, name) = (goal.identity.policy_path(), goal.identity.policy_name());
     let tags = plan::tags(goal, record);
-    match world.create(&path, &name, &goal.storage().policy(), &tags).await {
-        Err(error) if error.kind == CallErrorKind::Exists => {
-            let found = found_late(world, plan, error).await?;
-            let own = Some((&found.policy, &found.document));
-            let former_tags = decide::former_tags(job.old_properties);
-            let registration = plan::registration(goal, record, own, &former_tags);
-            change(world, goal, &registration).await?;
-        }
-        created => created?,
-    }
+    world.create(&path, &name, &goal.storage().policy(), &tags).await?;
     tracing::info!(name, "policy created");
     Ok(())
 }
@@ -57,19 +44,34 @@ async fn change<W: World>(world: &W, goal: &Goal, registration: &Registration) -
     Ok(())
 }
 
-/// The connection's own policy that was not seen at first: the same request came twice, an answer
-/// was lost, or IAM had not yet seen its own write. Anybody else's policy is a refusal.
-async fn found_late<W: World>(world: &W, plan: &Plan, refusal: CallError) -> Call<Own> {
-    let patience = ExponentialBuilder::new()
-        .with_jitter()
-        .with_min_delay(Duration::from_millis(300))
-        .with_max_times(4);
-    let arn = plan.goal.policy_arn();
-    let find = || async { own(world, &arn).await?.ok_or_else(|| refusal.clone()) };
-    let found = find.retry(patience).when(|error| error.kind == CallErrorKind::Exists).await?;
-    match &found.record {
-        Some(record) if record.owner == plan.goal.identity.owner => Ok(found),
-        Some(_) | None => Err(refusal),
+/// Whether a failure is that there is a policy of this name already.
+pub(super) fn is_taken(failure: &Failure) -> bool {
+    failure.call().is_some_and(|error| error.kind == CallErrorKind::Exists)
+}
+
+/// Whether a failure is that the connection's own policy was not seen at first: the same request
+/// came twice, an answer was lost, or IAM had not yet seen its own write. Waits until it is seen.
+pub(super) async fn is_found_late<W: World>(
+    world: &W,
+    job: &Job<'_>,
+    failure: &Failure,
+) -> Result<bool, Failure> {
+    if !is_taken(failure) {
+        return Ok(false);
+    }
+    let arn = job.policy_arn();
+    let find = || async {
+        match world.read(&arn).await {
+            Ok(Some(policy)) => Ok(Record::read(&policy.tags)),
+            Ok(None) => Err(None),
+            Err(error) => Err(Some(error)),
+        }
+    };
+    match find.retry(until_seen()).when(Option::is_none).await {
+        Ok(record) => Ok(record.is_some_and(|record| record.owner == job.identity.owner)),
+        // The name is taken outside the register.
+        Err(None) => Ok(false),
+        Err(Some(error)) => Err(error.into()),
     }
 }
 

@@ -10,14 +10,13 @@ use crate::cloudformation::request::Request;
 use crate::domain::ica::{Storage, Versioning};
 use crate::domain::identity::{Home, Identity, Owner};
 use crate::domain::plan;
-use crate::domain::preflight;
-use crate::domain::register::{Entry, Record, State, Target};
-use crate::domain::shared::{Claim, Shared};
+use crate::domain::register::{Entry, Record, State};
+use crate::domain::shared::Shared;
 use crate::domain::spec::Place;
-use crate::engine::documents::{self, Mine, Task, or_gone};
+use crate::engine::documents::{Party, or_gone};
 use crate::engine::failure::Failure;
-use crate::engine::others::Others;
-use crate::ports::{Bucket, CallError, CallErrorKind, World};
+use crate::engine::release::Leaver;
+use crate::ports::{Bucket, Call, CallError, CallErrorKind, World};
 
 /// What is to be deleted: a resource at a place.
 struct Remains {
@@ -164,17 +163,28 @@ async fn remove_once<W: World>(world: &W, remains: &Remains, home: &Home) -> Res
             None => Ok(()),
         }
     };
-    let ((), shared, detached) = join!(folder, shared, detach(world, &arn));
-    let removed = match shared.and(detached) {
-        Ok(()) => remove_policy(world, &arn).await,
+    let ((), shared, detached, unversioned) =
+        join!(folder, shared, detach(world, &arn), remove_versions(world, &arn));
+    let removed = match shared.and(detached).and(unversioned) {
+        Ok(()) => or_gone(world.remove(&arn).await).map(drop).map_err(Failure::from),
         failed => failed,
     };
-    removed.map_err(|cause| Failure::Remains { cause: Box::new(cause), what })
+    removed.map_err(|cause| Failure::Remains { cause: Box::new(cause), what })?;
+    tracing::info!(arn, "policy deleted");
+    Ok(())
 }
 
 async fn detach<W: World>(world: &W, arn: &str) -> Result<(), Failure> {
     let attachments = world.attachments(arn).await?;
     try_join_all(attachments.iter().map(|from| world.detach(arn, from))).await?;
+    Ok(())
+}
+
+/// A policy can be deleted when only the version in force is left.
+async fn remove_versions<W: World>(world: &W, arn: &str) -> Result<(), Failure> {
+    let versions = or_gone(world.versions(arn).await)?.unwrap_or_default();
+    let old = versions.iter().filter(|version| !version.is_default);
+    try_join_all(old.map(|version| world.remove_version(arn, &version.id))).await?;
     Ok(())
 }
 
@@ -187,12 +197,13 @@ async fn let_go<W: World>(
     home: &Home,
     versioning: Versioning,
 ) -> Result<(), Failure> {
-    if record.state == State::Active {
-        record.state = State::Deleting;
-        world.tag(arn, &[record.state_tag()]).await?;
-    }
+    let before = record.clone();
+    record.state = State::Deleting;
     for shared in Shared::ALL {
         record.set_claim(shared, record.claim(shared).released());
+    }
+    if record != before {
+        world.tag(arn, &record.tags()).await?;
     }
     let storage = Storage {
         partition: &home.partition,
@@ -201,87 +212,9 @@ async fn let_go<W: World>(
         key_arn: &record.key_arn,
         versioning,
     };
-    release(world, &record, arn, storage, &home.account).await
-}
-
-/// Detached policies go version by version.
-async fn remove_policy<W: World>(world: &W, arn: &str) -> Result<(), Failure> {
-    let versions = or_gone(world.versions(arn).await)?.unwrap_or_default();
-    let old = versions.iter().filter(|version| !version.is_default);
-    try_join_all(old.map(|version| world.remove_version(arn, &version.id))).await?;
-    or_gone(world.remove(arn).await)?;
-    tracing::info!(arn, "policy deleted");
-    Ok(())
-}
-
-/// Brings the shared documents that a record has let go of to what the others want.
-pub(super) async fn release<W: World>(
-    world: &W,
-    record: &Record,
-    arn: &str,
-    storage: Storage<'_>,
-    account: &str,
-) -> Result<(), Failure> {
-    let former = record.former.as_ref().map(|former| {
-        (Target { shared: Shared::KeyPolicy, of: former.key_arn.clone() }, &former.claim)
-    });
-    let own = Shared::ALL.into_iter().map(|shared| {
-        let of = match shared {
-            Shared::KeyPolicy => storage.key_arn,
-            Shared::BucketPolicy | Shared::Cors => storage.bucket,
-        };
-        (Target { shared, of: of.to_owned() }, record.claim(shared))
-    });
-    let released = own.chain(former).filter_map(|(target, claim)| match claim {
-        Claim::Released(name) => Some((target, name)),
-        Claim::Off | Claim::Adopted | Claim::Managed(_) => None,
-    });
-    let letting_go = released.map(|(target, name)| Release { target, name, arn, storage, account });
-    let all = letting_go.map(|release| async move { release.carry_out(world).await });
-    try_join_all(all).await?;
-    Ok(())
-}
-
-/// One entry that a connection lets go of.
-struct Release<'a> {
-    target: Target,
-    name: &'a str,
-    /// The connection's own policy.
-    arn: &'a str,
-    storage: Storage<'a>,
-    account: &'a str,
-}
-
-impl Release<'_> {
-    /// Looks at the register *after* this connection has let go, and once more after the entry is
-    /// gone: a connection made in between saw it standing.
-    async fn carry_out<W: World>(&self, world: &W) -> Result<(), Failure> {
-        let mine = Mine { wants: false, role: None, owned: Some(self.name) };
-        let shared = self.target.shared;
-        let entry = |roles: &[String]| preflight::entry(shared, self.storage, roles);
-        let mut entries = world.list().await?;
-        loop {
-            let document = documents::read(world, &self.target, self.account).await?;
-            let mut others = Others::new(entries.clone(), self.arn, self.storage.bucket);
-            let target = self.target.clone();
-            let mut task = Task::decide(world, &mut others, target, document, mine, entry).await?;
-            if task.settle(&task.document)?.document.is_none() {
-                return Ok(());
-            }
-            match task.write(world, self.account).await {
-                Ok(()) => {}
-                // A key or bucket that is gone, or as good as, has no grants.
-                Err(Failure::Call(error)) if error.kind.is_gone() => return Ok(()),
-                Err(failure) => return Err(failure),
-            }
-            task.confirm(world, self.account).await?;
-            let now = world.list().await?;
-            if now.iter().all(|entry| entries.contains(entry)) {
-                return Ok(());
-            }
-            entries = now;
-        }
-    }
+    let account = home.account.as_str();
+    let party = Party { arn, account, storage, wants: false, role: None };
+    Leaver { party, mark: Some(&record) }.release(world, &record).await
 }
 
 /// Removes the folder if it is only ours. Data is never deleted, and not being allowed to look or
@@ -297,20 +230,18 @@ async fn remove_folder<W: World>(
     if prefix.is_empty() {
         return;
     }
-    let within: Vec<&str> = others
-        .iter()
-        .map(|entry| entry.prefix.as_str())
-        .filter(|other| other.starts_with(prefix))
-        .collect();
+    let within: Vec<&&Entry> =
+        others.iter().filter(|entry| entry.prefix.starts_with(prefix)).collect();
     // Its own folder, theirs, and one more tells.
     let limit = i32::try_from(within.len() + 2).unwrap_or(i32::MAX);
     let removal = async {
         let (folder, contents) =
             try_join!(world.read_folder(bucket, prefix), world.contents(bucket, prefix, limit))?;
         let Some(folder) = folder else { return Ok(()) };
-        let are_folders =
-            contents.iter().map(|key| key == prefix || within.contains(&key.as_str()));
-        let has_successor = within.contains(&prefix);
+        let is_folder =
+            |key: &String| key == prefix || within.iter().any(|entry| entry.prefix == *key);
+        let are_folders = contents.iter().map(is_folder);
+        let has_successor = has_successor(world, remains, &within).await?;
         if plan::removes_folder(&remains.owner.mark(), &folder, has_successor, are_folders) {
             let version = plan::folder_version(&folder, versioning);
             world.remove_folder(bucket, prefix, version).await?;
@@ -324,4 +255,16 @@ async fn remove_folder<W: World>(
         }
         Ok(()) | Err(_) => {}
     }
+}
+
+/// Whether this resource has another connection at the path, which inherits the folder. One of
+/// another resource is about to give way, or was given way to and makes a folder of its own.
+async fn has_successor<W: World>(world: &W, remains: &Remains, within: &[&&Entry]) -> Call<bool> {
+    for entry in within.iter().filter(|entry| entry.prefix == remains.prefix) {
+        let record = world.read(&entry.arn).await?.and_then(|policy| Record::read(&policy.tags));
+        if record.is_some_and(|record| record.owner == remains.owner) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
