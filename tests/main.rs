@@ -1,1 +1,18 @@
-//! The promises of the resource, each a test.
+//! The promises of the resource, each a test. One binary, so that it links once.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot set up its world should panic"
+)]
+
+mod callback;
+mod events;
+mod lifecycle;
+mod reasons;
+mod sharing;
+mod support;
+mod template;
+mod tidy;

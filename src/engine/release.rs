@@ -33,6 +33,15 @@ pub(super) fn until_seen() -> ExponentialBuilder {
         .with_max_times(7)
 }
 
+/// When a connection that leaves looks again whether there is nothing for it to do: at once, and
+/// after about as long as IAM and KMS usually take to show the same to everybody.
+fn second_looks() -> ExponentialBuilder {
+    ExponentialBuilder::new()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_times(2)
+}
+
 /// What a look at the register found too early.
 enum Early {
     /// It does not show the own mark yet.
@@ -92,8 +101,8 @@ impl Leaver<'_> {
         }
     }
 
-    /// Settles one entry, and looks once more after it is gone: a connection made in between saw
-    /// it standing.
+    /// Settles one entry. That there is nothing to do is not believed at once: the entry is owned,
+    /// so it was there, and whoever still wants it may be leaving at this very moment.
     async fn settle<W: World>(
         &self,
         world: &W,
@@ -101,27 +110,49 @@ impl Leaver<'_> {
         name: &str,
         entries: &[Entry],
     ) -> Result<(), Failure> {
-        let (mut entries, mut is_there) = (entries.to_vec(), false);
+        if self.act(world, target, name, entries.to_vec()).await? {
+            return Ok(());
+        }
+        let look = || async {
+            let entries = world.list().await.map_err(|error| Some(Failure::Call(error)))?;
+            match self.act(world, target, name, entries).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(None),
+                Err(failure) => Err(Some(failure)),
+            }
+        };
+        match look.retry(second_looks()).when(Option::is_none).await {
+            Ok(()) | Err(None) => Ok(()),
+            Err(Some(failure)) => Err(failure),
+        }
+    }
+
+    /// Writes what is to be written, and looks once more after the entry is gone: a connection
+    /// made in between saw it standing. False if there is nothing to write.
+    async fn act<W: World>(
+        &self,
+        world: &W,
+        target: &Target,
+        name: &str,
+        mut entries: Vec<Entry>,
+    ) -> Result<bool, Failure> {
+        let Party { arn, account, storage, .. } = self.party;
+        let mut has_written = false;
         loop {
-            let document = documents::read(world, target, self.party.account).await?;
-            let mut others =
-                Others::new(entries.clone(), self.party.arn, self.party.storage.bucket);
+            let document = documents::read(world, target, account).await?;
+            let mut others = Others::new(entries.clone(), arn, storage.bucket);
             let (about, owned) = ((target.clone(), document), [name.to_owned()]);
             let mut task = Task::decide(world, &self.party, &mut others, about, owned).await?;
             if task.settle(&task.document)?.document.is_none() {
-                // It owns the entry, so not to see it may be to see the document of before.
-                if task.wanted.is_some() || is_there || self.is_absent(world, &task).await? {
-                    return Ok(());
-                }
-                continue;
+                return Ok(has_written);
             }
-            is_there = true;
-            if let Err(failure) = task.write(world, self.party.account).await {
+            has_written = true;
+            if let Err(failure) = task.write(world, account).await {
                 // A key or bucket that is gone, or as good as, has no grants.
                 let is_gone = failure.call().is_some_and(|error| error.kind.is_gone());
-                return if is_gone { Ok(()) } else { Err(failure) };
+                return if is_gone { Ok(true) } else { Err(failure) };
             }
-            let (agrees, now) = join!(task.agrees(world, self.party.account), world.list());
+            let (agrees, now) = join!(task.agrees(world, account), world.list());
             let mut now = now?;
             if !agrees? {
                 // What took its time to be seen may have hidden who came in the meantime.
@@ -129,26 +160,9 @@ impl Leaver<'_> {
                 now = world.list().await?;
             }
             if now.iter().all(|entry| entries.contains(entry)) {
-                return Ok(());
+                return Ok(true);
             }
             entries = now;
-        }
-    }
-
-    /// Whether an entry that was not there is not there in a while either.
-    async fn is_absent<W: World>(&self, world: &W, task: &Task) -> Result<bool, Failure> {
-        let look = || async {
-            let document =
-                documents::read(world, &task.target, self.party.account).await.map_err(Some)?;
-            let settled = task.settle(&document).map_err(Some)?;
-            // Turned about: to be absent is what is looked at again.
-            if settled.document.is_none() { Err(None) } else { Ok(()) }
-        };
-        let looks = until_seen().with_max_times(4);
-        match look.retry(looks).when(Option::is_none).await {
-            Ok(()) => Ok(false),
-            Err(None) => Ok(true),
-            Err(Some(failure)) => Err(failure),
         }
     }
 }

@@ -1,0 +1,11 @@
+//! What holds over the whole life of a connection, whatever goes wrong on the way.
+
+mod answers;
+
+mod faults;
+
+mod histories;
+
+mod others;
+
+mod overtaken;
