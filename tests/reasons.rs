@@ -150,10 +150,10 @@ fn call(action: &'static str, resource: &str, kind: CallErrorKind, message: &str
     })
 }
 
-/// What can go wrong after that.
-fn failures() -> Vec<String> {
+/// What AWS can refuse after that.
+fn calls() -> Vec<Failure> {
     let policy = "arn:aws:iam::123456789012:policy/ica-storage/my-bucket/project-a/p";
-    let failures = [
+    vec![
         call(
             "kms:PutKeyPolicy",
             KEY,
@@ -208,6 +208,13 @@ fn failures() -> Vec<String> {
             CallErrorKind::Other,
             "The request is malformed.",
         ),
+    ]
+}
+
+/// What else can go wrong.
+fn findings() -> Vec<Failure> {
+    let policy = "arn:aws:iam::123456789012:policy/ica-storage/my-bucket/project-a/p";
+    vec![
         Failure::OutOfTime(Duration::from_secs(280)),
         Failure::Unsettled(Shared::KeyPolicy),
         Failure::Overtaken("DELETE_IN_PROGRESS".into()),
@@ -256,10 +263,18 @@ fn failures() -> Vec<String> {
         },
         Failure::Unreadable("missing field `StackId`".into()),
         Failure::Bug("index out of bounds".into()),
-    ];
+    ]
+}
+
+/// All of it, as it is answered.
+fn failures() -> Vec<String> {
     let trace =
         Trace { function: "ica-storage".into(), log_stream: "2026/01/31/[$LATEST]0f".into() };
-    failures.iter().map(|failure| failure.reason(&trace).as_str().to_owned()).collect()
+    calls()
+        .iter()
+        .chain(&findings())
+        .map(|failure| failure.reason(&trace).as_str().to_owned())
+        .collect()
 }
 
 #[test]
