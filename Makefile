@@ -32,11 +32,12 @@ test: lint ## everything, from nothing: lint, unit tests, end-to-end tests on a 
 build: $(VENV) ## the release binary, packaged for `sam deploy` in .aws-sam
 	sam build
 
-lint: tools $(VENV) ## formatting, clippy, cfn-lint, sam validate
+lint: tools $(VENV) ## formatting, clippy, rustdoc, cfn-lint, sam validate
 	cargo fmt --check
 	cfn-lint template.yaml local/consumer.yaml
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
 	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
 
 fmt: ## format the code
 	cargo fmt

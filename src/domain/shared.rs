@@ -121,7 +121,7 @@ pub enum Claim {
 }
 
 impl Claim {
-    /// Reads what [`Claim::fmt`] wrote; anything else is no claim.
+    /// Reads what its `Display` wrote; anything else is no claim.
     pub fn parse(text: &str) -> Self {
         match text.split_once(':') {
             Some(("managed", name)) => Self::Managed(name.to_owned()),

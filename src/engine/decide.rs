@@ -22,7 +22,7 @@ pub(super) struct Plan {
     pub(super) goal: Goal,
     /// A key left earlier, to be settled before the record forgets it.
     pub(super) overdue: Option<Former>,
-    /// What the tags say while it is written; see [`Plan::settled`].
+    /// What the tags say while it is written.
     pub(super) record: Record,
     pub(super) registration: Registration,
     pub(super) writes_folder: bool,
