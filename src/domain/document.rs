@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::domain::policy::{Edit, PolicyDocument};
+use crate::domain::policy::{self, Edit, PolicyDocument};
 use crate::domain::shared::{self, Shared};
 
 /// Largest key policy, in bytes (KMS API reference, `PutKeyPolicy`).
@@ -82,6 +82,15 @@ impl Document {
         Ok(Settled { document, claim: settlement.claim })
     }
 
+    /// The name of a statement that lets somebody edit the key policy, and that would be lost.
+    pub fn loses_control(&self, kind: Shared, after: &Self) -> Option<String> {
+        let holds =
+            |entry: &&Value| kind == Shared::KeyPolicy && policy::grants(entry, "kms:PutKeyPolicy");
+        let lost =
+            self.entries().iter().filter(holds).find(|entry| !after.entries().contains(entry))?;
+        Some(kind.name(lost).unwrap_or_default().to_owned())
+    }
+
     /// What is over the service's limit, if anything: how much it has and may have.
     pub fn excess(&self, kind: Shared) -> Option<(usize, usize, &'static str)> {
         let (length, limit, unit) = match (self, kind) {
@@ -141,6 +150,17 @@ mod tests {
         assert_eq!(settled.document.unwrap().entries(), [wanted()]);
         let settled = none.settle(Shared::BucketPolicy, None, &BTreeSet::new()).unwrap();
         assert!(settled.document.is_none());
+    }
+
+    #[test]
+    fn who_may_edit_the_key_policy_is_not_lost_unseen() {
+        let document = |statement: Value| Document::Policy(PolicyDocument::of(&statement));
+        let edited_by_hand = serde_json::json!({"Sid": "x", "Effect": "Allow", "Action": ["kms:Put*", "kms:Decrypt"]});
+        let (before, after) = (document(edited_by_hand), document(wanted()));
+        assert_eq!(before.loses_control(Shared::KeyPolicy, &after), Some("x".to_owned()));
+        assert_eq!(before.loses_control(Shared::KeyPolicy, &before), None);
+        assert_eq!(after.loses_control(Shared::KeyPolicy, &before), None);
+        assert_eq!(before.loses_control(Shared::BucketPolicy, &after), None);
     }
 
     #[test]

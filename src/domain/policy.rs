@@ -128,16 +128,12 @@ impl PolicyDocument {
     pub fn delegates_to_iam(&self, account: &str, actions: &[&str]) -> bool {
         actions.iter().all(|action| {
             self.statements.iter().any(|statement| {
-                let text = |name| statement.get(name).and_then(Value::as_str);
-                text("Effect") == Some("Allow")
+                grants(statement, action)
                     && strings(statement.pointer("/Principal/AWS").or(statement.get("Principal")))
                         .iter()
                         .any(|principal| {
                             *principal == "*" || account_of(principal) == Some(account)
                         })
-                    && strings(statement.get("Action"))
-                        .iter()
-                        .any(|pattern| covers(pattern, action))
             })
         })
     }
@@ -168,6 +164,14 @@ impl PolicyDocument {
 fn span(text: &str, part: &str) -> Range<usize> {
     let start = part.as_ptr().addr().saturating_sub(text.as_ptr().addr());
     start..start + part.len()
+}
+
+/// Whether a statement allows an action to anybody.
+pub fn grants(statement: &Value, action: &str) -> bool {
+    let effect = statement.get("Effect").and_then(Value::as_str);
+    let patterns = strings(statement.get("Action"));
+    effect.is_some_and(|effect| effect.eq_ignore_ascii_case("Allow"))
+        && patterns.iter().any(|pattern| covers(pattern, action))
 }
 
 /// Whether an action pattern covers an action: no wildcard but a final `*`, as key policies are written.

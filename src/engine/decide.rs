@@ -73,8 +73,8 @@ pub(super) async fn decide<W: World>(
         return Err(refused(others::taken(&identity.place, entry, record)));
     }
     let (record, tasks) = shared_documents(world, job, observed, &goal, &mut others).await?;
-    let sizes = tasks.iter().filter_map(|task| too_large(&goal, task));
-    let refusals: Vec<Refusal> = sizes.chain(plan::policy_fits(&goal).err()).collect();
+    let unfit = tasks.iter().filter_map(|task| unfit(&goal, task));
+    let refusals: Vec<Refusal> = unfit.chain(plan::policy_fits(&goal).err()).collect();
     if !refusals.is_empty() {
         return Err(Failure::Refused(refusals));
     }
@@ -196,9 +196,13 @@ fn name_taken(goal: &Goal, observed: &Observed, job: &Job<'_>) -> Option<Refusal
     taken(format!("`{}`", other.arn), "choose another name: a replacement needs a new one too")
 }
 
-fn too_large(goal: &Goal, task: &Task) -> Option<Refusal> {
+/// Refuses a document that is not to be written as it would be.
+fn unfit(goal: &Goal, task: &Task) -> Option<Refusal> {
     let shared = task.target.shared;
     let document = task.settle(&task.document).ok()?.document?;
+    if let Some(refusal) = task.refusal(&document) {
+        return Some(refusal);
+    }
     let (length, limit, unit) = document.excess(shared)?;
     let property = shared.property();
     let entry = preflight::entry(shared, goal.storage(), goal.role.as_slice());

@@ -11,6 +11,7 @@ use crate::domain::document::{Document, Settled};
 use crate::domain::ica::Storage;
 use crate::domain::policy::PolicyDocument;
 use crate::domain::preflight;
+use crate::domain::refusal::Refusal;
 use crate::domain::register::{Interest, Target};
 use crate::domain::shared::{Claim, Shared};
 use crate::engine::failure::Failure;
@@ -168,6 +169,20 @@ impl Task {
         Err(Failure::Unsettled(self.target.shared))
     }
 
+    /// Refuses to take the right to edit the key policy from anybody: a statement of ours that was
+    /// edited by hand may hold it.
+    pub(super) fn refusal(&self, document: &Document) -> Option<Refusal> {
+        let Target { shared, of } = &self.target;
+        let sid = self.document.loses_control(*shared, document)?;
+        Some(Refusal::invalid(
+            shared.property(),
+            format!(
+                "statement `{sid}` of the {shared} of `{of}` was edited and lets somebody do `kms:PutKeyPolicy`, which would be lost"
+            ),
+            "move that into a statement with another Sid",
+        ))
+    }
+
     /// Whether the document is seen to be right at once.
     pub(super) async fn agrees<W: World>(&self, world: &W, account: &str) -> Result<bool, Failure> {
         match self.agreement(world, account).await {
@@ -183,6 +198,9 @@ impl Task {
         account: &str,
         document: &Document,
     ) -> Result<(), Failure> {
+        if let Some(refusal) = self.refusal(document) {
+            return Err(Failure::Refused(vec![refusal]));
+        }
         let unwritten = |error: CallError| match (error.kind, &self.wanted) {
             (
                 CallErrorKind::Denied | CallErrorKind::InvalidPrincipal | CallErrorKind::Lockout,

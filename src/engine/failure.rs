@@ -77,12 +77,7 @@ pub struct Trace {
 impl Failure {
     /// For the stack's events: what failed, on what, why, and what to do.
     pub fn reason(&self, trace: &Trace) -> Reason {
-        let mut sentence = match self {
-            // Refusals say their way out themselves.
-            Self::Refused(_) => self.to_string(),
-            Self::GaveWay(_) => format!("{}: {self}", self.code()),
-            _ => format!("{}: {self}; {}", self.code(), self.remedy(trace)),
-        };
+        let mut sentence = self.sentence(trace);
         let request = match self.call().map_or("", |error| error.request_id.as_str()) {
             "" => String::new(),
             id => format!("request {id}"),
@@ -97,6 +92,19 @@ impl Failure {
             sentence = format!("{sentence} [{}]", found.join(", "));
         }
         Reason::new(self.code(), &sentence)
+    }
+
+    fn sentence(&self, trace: &Trace) -> String {
+        match self {
+            // Refusals say their way out themselves.
+            Self::Refused(_) => self.to_string(),
+            Self::GaveWay(_) => format!("{}: {self}", self.code()),
+            Self::Remains { cause, what } => format!(
+                "{}; then delete the stack again, or give up on the resource with `--deletion-mode FORCE_DELETE_STACK` and remove by hand what is left of {what}",
+                cause.sentence(trace),
+            ),
+            _ => format!("{}: {self}; {}", self.code(), self.remedy(trace)),
+        }
     }
 
     /// The call that failed, if it was one.
@@ -138,7 +146,7 @@ impl Failure {
             Self::Unreadable(_) => {
                 "invoke this function only as the ServiceToken of a Custom::IcaStorage".to_owned()
             }
-            Self::Refused(_) | Self::GaveWay(_) => String::new(),
+            Self::Refused(_) | Self::GaveWay(_) | Self::Remains { .. } => String::new(),
             Self::Call(error) => call_remedy(error, trace),
             Self::Unwritten { error, shared, entry, orphans } => {
                 let first = match orphans.as_slice() {
@@ -158,10 +166,6 @@ impl Failure {
                 "what it had written was undone; repeat the deployment if it is still wanted"
                     .to_owned()
             }
-            Self::Remains { cause, what } => format!(
-                "{}; then delete the stack again, or give up on the resource with `--deletion-mode FORCE_DELETE_STACK` and remove by hand what is left of {what}",
-                cause.remedy(trace),
-            ),
             Self::Bug(_) => {
                 "repeat the deployment; if it happens again report it with the function's log"
                     .to_owned()
