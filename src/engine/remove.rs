@@ -146,7 +146,12 @@ async fn remove_once<W: World>(world: &W, remains: &Remains, home: &Home) -> Res
         }
     }
     let record = policy.as_ref().and_then(|policy| Record::read(&policy.tags));
-    if record.as_ref().is_some_and(|record| record.owner != remains.owner) {
+    let is_foreign = match &record {
+        Some(record) => record.owner != remains.owner,
+        // Nobody else makes a policy whose name has the digest; a chosen name anybody may have.
+        None => policy.is_some() && !arn.ends_with(&remains.digest),
+    };
+    if is_foreign {
         return Ok(());
     }
     let others: Vec<&Entry> =

@@ -4,11 +4,11 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use crate::support::account::Account;
+use crate::support::account::{ACCOUNT, Account};
 use crate::support::lab::{self, BUCKET, KEY, OTHER_BUCKET, OTHER_KEY, folder, with};
 use crate::support::session::{Mishap, Weather};
 use crate::support::stack::{Stack, after};
-use crate::support::state::{Object, State, difference};
+use crate::support::state::{Object, PolicyState, State, difference};
 
 /// A statement as others write them: odd, doubled, orphaned, under our names, almost ours.
 fn statement() -> impl Strategy<Value = Value> {
@@ -183,6 +183,35 @@ async fn a_policy_changes_back_and_forth_without_end() {
     assert_eq!(stack.complaint(), None);
     assert!(stack.delete().await);
     assert_eq!(account.trace(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_somebody_elses_policy_has_is_left_to_it() {
+    let exactly = format!("/ica-storage/{BUCKET}/project-a/");
+    for (path, name) in
+        [("/", "ica"), ("/", "ICA"), ("/ica-storage/lab-archive/", "ica"), (&*exactly, "ica")]
+    {
+        let account = Account::new(lab::lived_in());
+        account.foreign(|state| {
+            let theirs = PolicyState {
+                name: name.to_owned(),
+                path: path.to_owned(),
+                created: 0,
+                versions: vec![(1, json!({"Version": "2012-10-17", "Statement": []}))],
+                default: 1,
+                tags: vec![],
+                attachments: vec![],
+            };
+            state.policies.insert(format!("arn:aws:iam::{ACCOUNT}:policy{path}{name}"), theirs);
+        });
+        let mut stack = Stack::new(&account, "lab", "Connection");
+        let named = with(folder("project-a"), &[("PolicyName", "ica".into())]);
+        // The Delete that follows is told the same name.
+        let answer = stack.deploy_in(Weather::fair(), &named).await;
+        assert!(answer.reason.starts_with("AlreadyExists: "), "{}", answer.reason);
+        assert_eq!(stack.complaint(), None);
+        assert_eq!(account.trace(), None, "{path}{name}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
