@@ -70,7 +70,12 @@ impl Callback {
             .with_min_delay(Duration::from_millis(200))
             .with_max_delay(Duration::from_secs(5))
             .without_max_times();
-        let delivery = (|| self.put(url, &body)).retry(patience).when(Undelivered::is_transient);
+        let delivery = (|| self.put(url, &body))
+            .retry(patience)
+            .when(Undelivered::is_transient)
+            .notify(|error, _| {
+                tracing::warn!(error = error as &dyn std::error::Error, "answer not delivered yet");
+            });
         timeout_at(deadline, delivery).await.unwrap_or(Err(Undelivered::OutOfTime))
     }
 

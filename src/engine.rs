@@ -1,5 +1,6 @@
 //! Request → [`Response`]: observe, plan, apply, confirm. Knows the ports, not AWS.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::Map;
@@ -63,7 +64,7 @@ pub async fn handle<W: World>(world: &W, request: &Request, context: &Context) -
     let work = work(world, request, context, &mut answer);
     let outcome = match timeout_at(deadline, work).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(Failure::OutOfTime(started.elapsed())),
+        Err(_) => Err(answer.out_of_time(started.elapsed())),
     };
     let id = answer.id(request, outcome.is_ok());
     match outcome {
@@ -113,13 +114,23 @@ struct Answer {
     own: Option<Identity>,
     /// Whether something may stand under [`Self::own`].
     made: bool,
+    /// What a Delete has to remove, once it has found it.
+    left: OnceLock<String>,
 }
 
 impl Answer {
     fn new(request: &Request) -> Self {
         let owner = request.envelope.owner.clone();
         let own = Place::of(&request.properties).map(|place| Identity { owner, place });
-        Self { own, made: false }
+        Self { own, made: false, left: OnceLock::new() }
+    }
+
+    fn out_of_time(&self, after: Duration) -> Failure {
+        let cause = Failure::OutOfTime(after);
+        match self.left.get().cloned() {
+            Some(what) => Failure::Remains { cause: Box::new(cause), what },
+            None => cause,
+        }
     }
 
     fn id(&self, request: &Request, is_success: bool) -> PhysicalId {
@@ -146,7 +157,7 @@ async fn work<W: World>(
         Kind::Delete => {
             // What was never made from a sound event needs no deletion.
             let Some(home) = home else { return Ok(Map::new()) };
-            Box::pin(remove::of_request(world, request, &home)).await?;
+            Box::pin(remove::of_request(world, request, &home, &answer.left)).await?;
             return Ok(Map::new());
         }
         Kind::Create => None,

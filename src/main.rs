@@ -6,7 +6,7 @@ use ica_storage::aws::Aws;
 use ica_storage::callback::Callback;
 use ica_storage::engine::failure::Trace;
 use ica_storage::provider::{self, Settings};
-use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn, tracing};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -19,8 +19,11 @@ async fn main() -> Result<(), Error> {
         async move {
             let left = event.context.deadline().duration_since(SystemTime::now());
             let deadline = Instant::now() + left.unwrap_or(Duration::ZERO);
-            provider::invoke(world, callback, settings, event.payload, deadline).await?;
-            Ok::<(), Error>(())
+            let done = provider::invoke(world, callback, settings, event.payload, deadline).await;
+            done.map_err(|error| Diagnostic {
+                error_type: "Unanswered".to_owned(),
+                error_message: error.to_string(),
+            })
         }
     };
     lambda_runtime::run(service_fn(handler)).await

@@ -82,7 +82,11 @@ pub async fn invoke<W: World>(
         };
         let (took, now) = (started.elapsed(), SystemTime::now());
         report(&metrics::line(request_type, response.outcome.code(), took, now));
-        callback.deliver(&response, before(deadline, FOR_THE_LOG)).await?;
+        let delivered = callback.deliver(&response, before(deadline, FOR_THE_LOG)).await;
+        if let Err(error) = &delivered {
+            tracing::error!(error = error as &dyn std::error::Error, "answer not delivered");
+        }
+        delivered?;
         tracing::info!(id = response.physical_id.as_str(), "answered");
         Ok(())
     }

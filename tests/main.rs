@@ -11,6 +11,7 @@
 mod callback;
 mod events;
 mod lifecycle;
+mod provider;
 mod reasons;
 mod sharing;
 mod support;

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use ica_storage::domain::attributes::Attributes;
+use ica_storage::domain::document::Document;
 use ica_storage::domain::identity::{Home, Identity, Owner};
 use ica_storage::domain::policy::PolicyDocument;
-use ica_storage::domain::preflight::{self, Ask};
+use ica_storage::domain::preflight::{self, Ask, Goal};
 use ica_storage::domain::refusal::{Code, Refusal};
 use ica_storage::domain::seen::{Encryption, Folder, Key, KeyFound, Seen, Unseen};
 use ica_storage::domain::shared::Shared;
@@ -64,17 +66,28 @@ fn denied<T>(action: &'static str) -> Result<T, Unseen> {
     })
 }
 
-/// What the case is judged to be.
-fn judge(change: impl Fn(&mut Case)) -> Result<Vec<String>, Vec<Refusal>> {
-    let mut case = sound();
-    change(&mut case);
+fn goal(case: &Case) -> Result<Goal, Vec<Refusal>> {
     let stack_id = format!("arn:aws:cloudformation:{}:123456789012:stack/lab/1", case.region);
     let spec = Spec::parse(&case.properties)?;
     let home = Home::of(&stack_id).unwrap();
     let owner = Owner { stack_id, logical_id: "Connection".into() };
     let identity = Identity { owner, place: Place::from(&spec) };
     let ask = Ask { spec: &spec, identity: &identity, home: &home, principal_accounts: &[] };
-    preflight::goal(ask, &case.seen).map(|goal| goal.warnings)
+    preflight::goal(ask, &case.seen)
+}
+
+/// What the case is judged to be.
+fn judge(change: impl Fn(&mut Case)) -> Result<Vec<String>, Vec<Refusal>> {
+    let mut case = sound();
+    change(&mut case);
+    goal(&case).map(|goal| goal.warnings)
+}
+
+/// What is wrong with a document of the case.
+fn refusal_of(change: impl Fn(&mut Case), shared: Shared) -> Refusal {
+    let mut case = sound();
+    change(&mut case);
+    preflight::document(&goal(&case).unwrap(), shared, &case.seen).unwrap_err()
 }
 
 fn refusal(change: impl Fn(&mut Case)) -> String {
@@ -92,6 +105,28 @@ fn the_key(change: impl Fn(&mut Key)) -> impl Fn(&mut Case) {
         change(&mut key);
         case.seen.key = Ok(KeyFound::Found(key));
     }
+}
+
+/// The refusals of documents that others wrote.
+fn of_documents() -> Vec<String> {
+    let statement = |sid: &str| json!({"Sid": sid, "Effect": "Allow", "Action": "kms:*"});
+    let policy = |statement: &Value| Document::Policy(PolicyDocument::of(statement));
+    let (edited, right) = (policy(&statement("AllowCrossAccountAccess")), policy(&json!({})));
+    let full = policy(&statement(&"x".repeat(32_768)));
+    let entry = json!({"Sid": "AllowCrossAccountAccess"});
+    let none =
+        refusal_of(|case| case.seen.bucket_policy = Ok(Some("{".into())), Shared::BucketPolicy);
+    [
+        edited.unfit(Shared::KeyPolicy, KEY, &right, &entry),
+        right.unfit(Shared::KeyPolicy, KEY, &full, &entry),
+        Some(none),
+        Some(Attributes::too_long()),
+    ]
+    .map(|refusal| {
+        let failure = Failure::Refused(vec![refusal.unwrap()]);
+        failure.reason(&Trace::default()).as_str().to_owned()
+    })
+    .to_vec()
 }
 
 /// The refusals before the first write.
@@ -148,6 +183,10 @@ fn call(action: &'static str, resource: &str, kind: CallErrorKind, message: &str
         message: message.into(),
         request_id: "7f3c".into(),
     })
+}
+
+fn all_refusals() -> Vec<String> {
+    refusals().into_iter().chain(of_documents()).collect()
 }
 
 /// What AWS can refuse after that.
@@ -279,7 +318,7 @@ fn failures() -> Vec<String> {
 
 #[test]
 fn every_refusal_names_the_property_and_the_way_out() {
-    insta::assert_snapshot!("refusals", refusals().join("\n"));
+    insta::assert_snapshot!("refusals", all_refusals().join("\n"));
 }
 
 #[test]
@@ -289,7 +328,7 @@ fn every_failure_names_the_action_and_the_way_out() {
 
 #[test]
 fn every_sentence_keeps_to_the_grammar() {
-    for sentence in refusals().into_iter().chain(failures()) {
+    for sentence in all_refusals().into_iter().chain(failures()) {
         let (code, rest) = sentence.split_once(": ").unwrap();
         assert!(code.chars().all(char::is_alphabetic), "no code: {sentence}");
         assert!(rest.contains("; "), "no way out: {sentence}");
@@ -301,7 +340,7 @@ fn every_sentence_keeps_to_the_grammar() {
 #[test]
 fn the_readme_has_them_all() {
     let readme = include_str!("../README.md");
-    for sentence in refusals().into_iter().chain(failures()) {
+    for sentence in all_refusals().into_iter().chain(failures()) {
         assert!(readme.contains(&sentence), "not in README.md, *When it fails*: {sentence}");
     }
 }

@@ -80,6 +80,46 @@ fn the_connection_outlives_nothing_it_needs_and_is_not_waited_for_in_vain() {
 }
 
 #[test]
+fn what_could_not_be_answered_is_kept() {
+    let provider = resource("Provider").join("\n");
+    assert!(provider.contains("MaximumRetryAttempts: 2"), "{provider}");
+    assert!(provider.contains("Destination: !GetAtt UnansweredEvents.Arn"), "{provider}");
+    assert!(resource("UnansweredEvents").join("").contains("MessageRetentionPeriod: 1209600 "));
+    let log = resource("ProviderLogGroup").join("\n");
+    assert!(log.contains("DeletionPolicy: Retain") && log.contains("RetentionInDays: "), "{log}");
+}
+
+/// At that level HTTP libraries print addresses.
+#[test]
+fn the_log_cannot_be_set_to_trace() {
+    let levels = "    AllowedValues: [DEBUG, INFO, WARN, ERROR]";
+    assert!(TEMPLATE.lines().any(|line| line == levels));
+}
+
+/// Many accounts have no concurrency to reserve.
+#[test]
+fn concurrency_is_reserved_only_on_request() {
+    let provider = resource("Provider").join("\n");
+    assert!(provider.contains("!If [HasReservedConcurrency, "), "{provider}");
+    assert!(TEMPLATE.contains("  ReservedConcurrency:\n    Type: String\n    Default: \"\"\n"));
+}
+
+#[test]
+fn the_role_cannot_skip_the_check_that_keeps_a_key_manageable() {
+    let policy = resource("ProviderPolicy").join("\n");
+    assert!(policy.contains("kms:BypassPolicyLockoutSafetyCheck: \"false\""), "{policy}");
+}
+
+#[test]
+fn the_role_reaches_only_objects_that_are_folders() {
+    let lines = resource("ProviderPolicy");
+    let objects: Vec<&&str> =
+        lines.iter().filter(|line| line.contains("${BucketNamePattern}/")).collect();
+    assert_eq!(objects.len(), 2);
+    assert!(objects.iter().all(|line| line.ends_with(":s3:::${BucketNamePattern}/*/")));
+}
+
+#[test]
 fn every_property_but_the_list_is_a_parameter_and_is_passed_on() {
     let connection = resource("Connection").join("\n");
     for property in PROPERTIES {

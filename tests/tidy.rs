@@ -1,5 +1,6 @@
 //! The rules of the house.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -134,5 +135,74 @@ fn there_is_one_tls_stack() {
     assert_eq!(lock.matches("name = \"rustls\"\n").count(), 1);
     for other in ["native-tls", "openssl", "openssl-sys"] {
         assert!(!has(other), "{other}");
+    }
+}
+
+/// A panic that aborts is a stack that waits.
+#[test]
+fn a_panic_unwinds_in_every_profile() {
+    let manifest = fs::read_to_string("Cargo.toml").unwrap();
+    assert!(!manifest.lines().any(|line| line.starts_with("panic = \"abort")));
+}
+
+/// A bucket of that name in another account is not the one that was meant.
+#[test]
+fn every_call_to_s3_names_the_owner_of_the_bucket() {
+    let code = fs::read_to_string("src/aws/s3.rs").unwrap();
+    let calls = code.matches(".bucket(bucket.name)").count();
+    assert!(calls > 10, "{calls} calls");
+    assert_eq!(code.matches(".expected_bucket_owner(bucket.owner)").count(), calls);
+}
+
+/// The tests of a file: of Rust those with the attribute, of Python those with the prefix.
+fn tests(file: &str) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let mut is_next = false;
+    let mut names = vec![];
+    for line in text.lines().map(str::trim_start) {
+        is_next |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        let rust = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "));
+        let rust = rust.filter(|_| std::mem::take(&mut is_next));
+        let python = line.strip_prefix("def ").filter(|rest| rest.starts_with("test_"));
+        let name = rust.or(python).and_then(|rest| rest.split_once('('));
+        names.extend(name.map(|(name, _)| name.to_owned()));
+    }
+    names
+}
+
+/// The file of a test, and its own name, by the name that its runner prints.
+fn located(test: &str) -> (String, &str) {
+    let (path, name) = test.rsplit_once("::").unwrap_or_else(|| panic!("`{test}` has no path"));
+    let file = match path.strip_suffix("::tests") {
+        None if path.starts_with("tests/e2e/") => path.to_owned(),
+        None => format!("tests/{}.rs", path.replace("::", "/")),
+        Some(unit) => format!("src/{}.rs", unit.replace("::", "/")),
+    };
+    (file, name)
+}
+
+/// The page of promises and the tests keep step: no promise without a test, and no law untold.
+#[test]
+fn every_guarantee_names_a_test_that_exists() {
+    let page = fs::read_to_string("docs/guarantees.md").unwrap();
+    let mut named = BTreeSet::new();
+    for row in page.lines().filter(|line| line.starts_with("| ") && !line.ends_with(" Proven by |"))
+    {
+        let [_, _, proof, _] = row.split('|').collect::<Vec<_>>()[..] else { panic!("{row}") };
+        assert!(proof.contains('`'), "not proven: {row}");
+        for test in proof.split('`').skip(1).step_by(2) {
+            let (file, name) = located(test);
+            assert!(tests(&file).iter().any(|other| other == name), "there is no test {test}");
+            named.insert(test);
+        }
+    }
+    for folder in ["lifecycle", "sharing"] {
+        for entry in fs::read_dir(format!("tests/{folder}")).unwrap() {
+            let file = entry.unwrap().path();
+            let path = format!("{folder}::{}", file.file_stem().unwrap().display());
+            for law in tests(&file.display().to_string()) {
+                assert!(named.contains(&*format!("{path}::{law}")), "{path}::{law} is not told");
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `SdkError` → [`CallError`]: the only place that knows the services' error codes.
 
 use aws_sdk_kms::config::http::HttpResponse;
-use aws_sdk_kms::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId;
 
 use crate::ports::{Call, CallError, CallErrorKind};
@@ -35,7 +35,7 @@ where
         (Some(message), _) => message.to_owned(),
         // An answer to a HEAD has no body to tell more.
         (None, Some(status)) => format!("HTTP status {status}"),
-        (None, None) => DisplayErrorContext(error).to_string(),
+        (None, None) => in_words(error),
     };
     CallError {
         action,
@@ -45,6 +45,13 @@ where
         message,
         request_id: error.request_id().unwrap_or_default().to_owned(),
     }
+}
+
+/// An error and what is behind it, for a reader of a stack's events: no structures of Rust.
+fn in_words(error: &dyn std::error::Error) -> String {
+    let behind = std::iter::successors(error.source(), |error| error.source());
+    let words = behind.map(ToString::to_string);
+    std::iter::once(error.to_string()).chain(words).collect::<Vec<_>>().join(": ")
 }
 
 /// By the code; by the status where there is none; by the message where KMS has one code for two things.

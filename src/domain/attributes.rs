@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::ica;
 use crate::domain::preflight::Goal;
+use crate::domain::refusal::{Code, Refusal};
 
 /// Names of the attributes, in the order they are documented.
 pub const NAMES: [&str; 13] = [
@@ -75,6 +76,16 @@ impl Attributes {
         let lines: Vec<String> = warnings.iter().cloned().chain(more).collect();
         self.0.insert("Warnings".to_owned(), lines.join("\n").into());
         self
+    }
+
+    /// Refuses a connection whose attributes do not fit an answer even without warnings.
+    pub fn too_long() -> Refusal {
+        Refusal::new(
+            Code::ServiceLimitExceeded,
+            "KeyPrefix",
+            "the attributes would be more than the 4,096 bytes CloudFormation takes",
+            "shorten the prefix or the name of the policy",
+        )
     }
 
     /// As `Data` of the answer.

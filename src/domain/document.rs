@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::domain::policy::{self, Edit, PolicyDocument};
+use crate::domain::refusal::{Code, Refusal};
 use crate::domain::shared::{self, Shared};
 
 /// Largest key policy, in bytes (KMS API reference, `PutKeyPolicy`).
@@ -82,8 +83,30 @@ impl Document {
         Ok(Settled { document, claim: settlement.claim })
     }
 
+    /// Why this document is not to become that one: somebody would lose the right to edit the key
+    /// policy (a statement of ours that was edited by hand may hold it), or it has no room.
+    pub fn unfit(&self, kind: Shared, of: &str, after: &Self, entry: &Value) -> Option<Refusal> {
+        let property = kind.property();
+        if let Some(sid) = self.loses_control(kind, after) {
+            return Some(Refusal::invalid(
+                property,
+                format!(
+                    "statement `{sid}` of the {kind} of `{of}` was edited and lets somebody do `kms:PutKeyPolicy`, which would be lost"
+                ),
+                "move that into a statement with another Sid",
+            ));
+        }
+        let (length, limit, unit) = after.excess(kind)?;
+        Some(Refusal::new(
+            Code::ServiceLimitExceeded,
+            property,
+            format!("the {kind} of `{of}` would have {length} of at most {limit} {unit}"),
+            format!("make room in it, or set `{property}: false` and add this by hand: {entry}"),
+        ))
+    }
+
     /// The name of a statement that lets somebody edit the key policy, and that would be lost.
-    pub fn loses_control(&self, kind: Shared, after: &Self) -> Option<String> {
+    fn loses_control(&self, kind: Shared, after: &Self) -> Option<String> {
         let holds =
             |entry: &&Value| kind == Shared::KeyPolicy && policy::grants(entry, "kms:PutKeyPolicy");
         let lost =
@@ -92,7 +115,7 @@ impl Document {
     }
 
     /// What is over the service's limit, if anything: how much it has and may have.
-    pub fn excess(&self, kind: Shared) -> Option<(usize, usize, &'static str)> {
+    fn excess(&self, kind: Shared) -> Option<(usize, usize, &'static str)> {
         let (length, limit, unit) = match (self, kind) {
             (Self::Policy(policy), kind) => {
                 let limit =

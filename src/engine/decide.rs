@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::cloudformation::request::Kind;
 use crate::cloudformation::response::{Outcome, Response};
+use crate::domain::attributes::Attributes;
 use crate::domain::plan::{self, Registration};
 use crate::domain::preflight::{self, Ask, Goal};
 use crate::domain::refusal::{Code, Refusal};
@@ -73,7 +74,7 @@ pub(super) async fn decide<W: World>(
         return Err(refused(others::taken(&identity.place, entry, record)));
     }
     let (record, tasks) = shared_documents(world, job, observed, &goal, &mut others).await?;
-    let unfit = tasks.iter().filter_map(|task| unfit(&goal, task));
+    let unfit = tasks.iter().filter_map(unfit);
     let refusals: Vec<Refusal> = unfit.chain(plan::policy_fits(&goal).err()).collect();
     if !refusals.is_empty() {
         return Err(Failure::Refused(refusals));
@@ -197,24 +198,9 @@ fn name_taken(goal: &Goal, observed: &Observed, job: &Job<'_>) -> Option<Refusal
 }
 
 /// Refuses a document that is not to be written as it would be.
-fn unfit(goal: &Goal, task: &Task) -> Option<Refusal> {
-    let shared = task.target.shared;
+fn unfit(task: &Task) -> Option<Refusal> {
     let document = task.settle(&task.document).ok()?.document?;
-    if let Some(refusal) = task.refusal(&document) {
-        return Some(refusal);
-    }
-    let (length, limit, unit) = document.excess(shared)?;
-    let property = shared.property();
-    let entry = preflight::entry(shared, goal.storage(), goal.role.as_slice());
-    Some(Refusal::new(
-        Code::ServiceLimitExceeded,
-        property,
-        format!(
-            "the {shared} of `{}` would have {length} of at most {limit} {unit}",
-            task.target.of
-        ),
-        format!("make room in it, or set `{property}: false` and add this by hand: {entry}"),
-    ))
+    task.refusal(&document)
 }
 
 /// The attributes, if they fit an answer. Warnings are left out before an answer is refused.
@@ -237,11 +223,6 @@ pub(super) fn answer(job: &Job<'_>, goal: &Goal) -> Result<Map<String, Value>, F
     let fitting = (0..=goal.warnings.len()).rev().map(with).find(Response::fits);
     match fitting.map(|response| response.outcome) {
         Some(Outcome::Success(data)) => Ok(data),
-        Some(Outcome::Failed(_)) | None => Err(refused(Refusal::new(
-            Code::ServiceLimitExceeded,
-            "KeyPrefix",
-            "the attributes would be more than the 4,096 bytes CloudFormation takes",
-            "shorten the prefix or the name of the policy",
-        ))),
+        Some(Outcome::Failed(_)) | None => Err(refused(Attributes::too_long())),
     }
 }

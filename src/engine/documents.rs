@@ -169,18 +169,10 @@ impl Task {
         Err(Failure::Unsettled(self.target.shared))
     }
 
-    /// Refuses to take the right to edit the key policy from anybody: a statement of ours that was
-    /// edited by hand may hold it.
+    /// Why the document is not to be written like this, if there is a reason.
     pub(super) fn refusal(&self, document: &Document) -> Option<Refusal> {
-        let Target { shared, of } = &self.target;
-        let sid = self.document.loses_control(*shared, document)?;
-        Some(Refusal::invalid(
-            shared.property(),
-            format!(
-                "statement `{sid}` of the {shared} of `{of}` was edited and lets somebody do `kms:PutKeyPolicy`, which would be lost"
-            ),
-            "move that into a statement with another Sid",
-        ))
+        let (Target { shared, of }, none) = (&self.target, Value::Null);
+        self.document.unfit(*shared, of, document, self.wanted.as_ref().unwrap_or(&none))
     }
 
     /// Whether the document is seen to be right at once.

@@ -65,9 +65,11 @@ fn moved_on<'a>(kind: &Kind, before: Option<&Standing>, now: &'a Standing) -> Op
     let failed = |status: &&str| {
         status.ends_with("_FAILED") && before.is_some_and(|before| before.resource != now.resource)
     };
+    // A Create may follow the deletion of a resource of the same name, an Update cannot.
+    let was_deleted = |status: &&str| *status == "DELETE_COMPLETE" && *kind != Kind::Create;
     let (resource, stack) = (now.resource.as_deref(), now.stack.as_deref());
     resource
-        .filter(|status| *status == "DELETE_IN_PROGRESS" || failed(status))
+        .filter(|status| *status == "DELETE_IN_PROGRESS" || was_deleted(status) || failed(status))
         .or(stack.filter(|status| status.starts_with("DELETE_") || turned(status)))
 }
 
@@ -108,6 +110,7 @@ mod tests {
         let forth = standing("UPDATE_IN_PROGRESS", "UPDATE_IN_PROGRESS");
         let back = standing("UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS");
         let late = standing("CREATE_COMPLETE", "UPDATE_IN_PROGRESS");
+        let gone = standing("DELETE_COMPLETE", "UPDATE_COMPLETE");
         let failed = standing("UPDATE_FAILED", "UPDATE_ROLLBACK_IN_PROGRESS");
         for (before, now, expected) in [
             (None, &forth, None),
@@ -119,6 +122,7 @@ mod tests {
             (Some(&failed), &back, None),
             (Some(&forth), &back, Some("UPDATE_ROLLBACK_IN_PROGRESS")),
             (Some(&forth), &failed, Some("UPDATE_FAILED")),
+            (None, &gone, Some("DELETE_COMPLETE")),
         ] {
             assert_eq!(moved_on(&update, before, now), expected, "{before:?} {now:?}");
         }

@@ -1,5 +1,6 @@
 //! Delete: take out exactly what a connection owns, in an order that can be repeated.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -92,14 +93,16 @@ impl Remains {
     }
 }
 
-/// Carries out a Delete.
+/// Carries out a Delete, and notes what there is to remove as soon as it is known: the time may
+/// end before it is done.
 pub(super) async fn of_request<W: World>(
     world: &W,
     request: &Request,
     home: &Home,
+    left: &OnceLock<String>,
 ) -> Result<(), Failure> {
     match Remains::of_request(request) {
-        Some(remains) => remove(world, &remains, home).await,
+        Some(remains) => remove(world, &remains, home, left).await,
         None => Ok(()),
     }
 }
@@ -110,7 +113,7 @@ pub(super) async fn identity<W: World>(
     identity: &Identity,
     home: &Home,
 ) -> Result<(), Failure> {
-    remove(world, &Remains::of(identity), home).await
+    remove(world, &Remains::of(identity), home, &OnceLock::new()).await
 }
 
 /// How a Delete is tried again: after it, CloudFormation deletes what it would need for another.
@@ -121,15 +124,25 @@ fn patience() -> ExponentialBuilder {
         .with_max_times(5)
 }
 
-async fn remove<W: World>(world: &W, remains: &Remains, home: &Home) -> Result<(), Failure> {
+async fn remove<W: World>(
+    world: &W,
+    remains: &Remains,
+    home: &Home,
+    left: &OnceLock<String>,
+) -> Result<(), Failure> {
     // What was there a moment ago and is gone now was deleted by the same request, sent twice.
     let may_pass = |failure: &Failure| {
         failure.call().is_some_and(|error| error.kind.may_pass() || error.kind.is_gone())
     };
-    (|| remove_once(world, remains, home)).retry(patience()).when(may_pass).await
+    (|| remove_once(world, remains, home, left)).retry(patience()).when(may_pass).await
 }
 
-async fn remove_once<W: World>(world: &W, remains: &Remains, home: &Home) -> Result<(), Failure> {
+async fn remove_once<W: World>(
+    world: &W,
+    remains: &Remains,
+    home: &Home,
+    left: &OnceLock<String>,
+) -> Result<(), Failure> {
     let bucket = Bucket { name: &remains.bucket, owner: &home.account };
     let mut arn = remains.policy_arn(home);
     let (entries, policy, versioning) =
@@ -161,7 +174,7 @@ async fn remove_once<W: World>(world: &W, remains: &Remains, home: &Home) -> Res
         folder.await;
         return Ok(());
     }
-    let what = remains.inventory(&arn, record.as_ref());
+    let what = left.get_or_init(|| remains.inventory(&arn, record.as_ref())).clone();
     let shared = async {
         match record {
             Some(record) => let_go(world, remains, record, &arn, home, versioning).await,

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from aws import Lab, LocalAws, end_on_signals, lab
+from bench import Bench
 from callback import Callback
+from runtime import BOOTSTRAP
 from stack import Stack
 
 ROOT = Path(__file__).parents[2]
-BOOTSTRAP = ROOT / "target/debug/bootstrap"
 ARTEFACTS = "artefacts"
 
 # What the role needs besides, because MiniStack denies what AWS allows: it evaluates iam:CreatePolicy on `*`,
@@ -91,6 +92,34 @@ def callback(aws: LocalAws, service_token: str) -> Iterator[Callback]:
         yield listening
 
 
+@pytest.fixture(scope="module")
+def quiet_aws() -> Iterator[LocalAws]:
+    """An account of the module's own, small enough to be compared as a whole many times."""
+    end_on_signals()
+    with LocalAws(auth=True) as local:
+        yield local
+
+
+@pytest.fixture(scope="module")
+def module_bench(quiet_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with Bench(quiet_aws, tmp_path_factory.mktemp("bench")) as bench:
+        yield bench
+
+
+@pytest.fixture
+def bench(module_bench: Bench) -> Iterator[Bench]:
+    """The binary under AWS's emulator, where everything goes well until the test says otherwise."""
+    module_bench.reset()
+    yield module_bench
+    module_bench.reset()
+
+
+@pytest.fixture
+def site(module_bench: Bench) -> Lab:
+    """A bucket and its key in the account of the bench."""
+    return lab(module_bench.aws, f"site-{next(_numbers)}")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item):
     """A failed test shows what the function logged last."""
@@ -98,6 +127,10 @@ def pytest_runtest_makereport(item: pytest.Item):
     aws = getattr(item, "funcargs", {}).get("aws")
     if report.failed and isinstance(aws, LocalAws):
         report.sections.append(("The function's log", _function_log(aws)))
+    bench = getattr(item, "funcargs", {}).get("bench")
+    if report.failed and isinstance(bench, Bench):
+        report.sections.append(("The function's log", "\n".join(map(str, bench.function.log()[-10:]))))
+        report.sections.append(("The calls", ", ".join(map(str, bench.proxy.calls))))
     return report
 
 

@@ -1,16 +1,19 @@
 //! One answer to every request, in time, with an id that a Delete can be sent to, within its limit.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use ica_storage::domain::ica::Versioning;
 use ica_storage::engine;
 use ica_storage::ports::CallErrorKind;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::support::account::Account;
-use crate::support::lab::{self, OTHER_KEY, folder, with};
+use crate::support::account::{ACCOUNT, Account};
+use crate::support::lab::{self, BUCKET, KEY, OTHER_KEY, folder, with};
 use crate::support::session::{Mishap, Weather};
 use crate::support::stack::Stack;
+use crate::support::state::BucketState;
 
 /// The requests in a connection's life: type, and the properties before and after.
 fn requests() -> Vec<(&'static str, Option<Value>, Value)> {
@@ -103,6 +106,51 @@ async fn a_delete_of_what_is_not_ours_changes_nothing() {
     assert_eq!(account.writes_since(calls), []);
 }
 
+/// Nothing is remembered by the id of a request, which CloudFormation uses again.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_failed_is_carried_out_when_it_is_sent_again() {
+    let account = Account::new(lab::lived_in());
+    let mut stack = Stack::new(&account, "lab", "Connection");
+    let create = stack.request("Create", None, &folder("project-a"), None);
+    for _ in 0..2 {
+        let denied = Weather::on("kms:PutKeyPolicy", Mishap::Before(CallErrorKind::Denied));
+        let failed = stack.send(denied, &create).await;
+        assert!(failed.reason.starts_with("AccessDenied: "), "{}", failed.reason);
+        let made = stack.send(Weather::fair(), &create).await;
+        assert!(made.success, "{}", made.reason);
+        assert_eq!(made.physical_id, failed.physical_id);
+        let delete = stack.request("Delete", Some(&made.physical_id), &folder("project-a"), None);
+        assert!(stack.send(Weather::fair(), &delete).await.success);
+        assert_eq!(account.trace(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_cannot_take_back_a_grant_fails_and_names_it() {
+    let statement =
+        |document: &str| format!("statement `AllowCrossAccountAccess` of the {document}");
+    let policy = format!("policy `arn:aws:iam::{ACCOUNT}:policy/ica-storage/{BUCKET}/project-a/");
+    for (action, kind, named) in [
+        ("kms:PutKeyPolicy", CallErrorKind::Denied, statement(&format!("key policy of `{KEY}`"))),
+        ("s3:PutBucketPolicy", CallErrorKind::Denied, statement("bucket policy of `lab-data`")),
+        ("iam:DeletePolicy", CallErrorKind::Denied, policy.clone()),
+        ("iam:DeletePolicy", CallErrorKind::Conflict, "it is the permissions boundary".to_owned()),
+    ] {
+        let account = Account::new(lab::lived_in());
+        let mut stack = Stack::new(&account, "lab", "Connection");
+        assert!(stack.deploy(&folder("project-a")).await);
+        let id = stack.standing.clone().unwrap().physical_id;
+        let delete = stack.request("Delete", Some(&id), &folder("project-a"), None);
+        let answer = stack.send(Weather::on(action, Mishap::Before(kind)), &delete).await;
+        assert!(!answer.success, "{action}");
+        for part in [action, &named, &policy, "`--deletion-mode FORCE_DELETE_STACK`"] {
+            assert!(answer.reason.contains(part), "{part}: {}", answer.reason);
+        }
+        assert!(stack.delete().await);
+        assert_eq!(account.trace(), None, "{action}");
+    }
+}
+
 /// Everything as long as it may be, and everything that can be warned of.
 #[tokio::test(start_paused = true)]
 async fn no_answer_exceeds_4096_bytes() {
@@ -152,4 +200,49 @@ async fn warnings_never_keep_an_answer_from_fitting() {
         assert!(stack.delete().await);
         assert_eq!(account.trace(), None);
     }
+}
+
+/// The longest names, every warning at once, and a prefix that grows.
+#[tokio::test(start_paused = true)]
+async fn warnings_are_left_out_before_a_connection_too_long_for_its_answer_is_refused() {
+    let mut state = lab::versioned(lab::lived_in(), Versioning::Enabled);
+    let (bucket, name) = (state.buckets[BUCKET].clone(), "b".repeat(63));
+    state.buckets.insert(name.clone(), BucketState { encryption: None, ..bucket });
+    let mut weather = Weather::fair();
+    for action in [
+        "s3:GetBucketOwnershipControls",
+        "s3:GetBucketPublicAccessBlock",
+        "s3:GetBucketNotification",
+        "cloudformation:DescribeStackResource",
+    ] {
+        weather.faults.extend(Weather::on(action, Mishap::Before(CallErrorKind::Denied)).faults);
+    }
+    let role = format!("arn:aws:iam::079623148045:role/{}", "r".repeat(225));
+    let mut endings = BTreeSet::new();
+    for length in (5..=255).step_by(10) {
+        let properties = with(
+            folder(&"p".repeat(length)),
+            &[
+                ("BucketName", name.as_str().into()),
+                ("KmsKeyId", KEY.into()),
+                ("PolicyName", "n".repeat(128).into()),
+                ("AssumeRoleArn", role.as_str().into()),
+            ],
+        );
+        let account = Account::new(state.clone());
+        let mut stack = Stack::new(&account, &"s".repeat(128), &"C".repeat(255));
+        let answer = stack.deploy_in(weather.clone(), &properties).await;
+        endings.insert(if answer.success {
+            let warnings = answer.data["Warnings"].as_str().unwrap();
+            assert!(stack.delete().await);
+            assert_eq!(account.trace(), None, "{length}");
+            if warnings.ends_with(" more in the function's log") { "some" } else { "all" }
+        } else {
+            assert!(answer.reason.starts_with("ServiceLimitExceeded: "), "{}", answer.reason);
+            assert!(answer.reason.contains("4,096 bytes"), "{}", answer.reason);
+            assert_eq!(account.writes_since(0), [], "{length}");
+            "refused"
+        });
+    }
+    assert_eq!(endings, BTreeSet::from(["all", "some", "refused"]));
 }

@@ -93,6 +93,25 @@ async fn a_create_that_comes_after_its_delete_makes_nothing() {
     assert_eq!(account.writes_since(0), []);
 }
 
+/// It waited in Lambda's queue while its stack was deleted.
+#[tokio::test(start_paused = true)]
+async fn an_update_that_comes_after_the_deletion_of_its_stack_makes_nothing() {
+    for status in ["DELETE_IN_PROGRESS", "DELETE_COMPLETE"] {
+        let account = Account::new(lab::lived_in());
+        let mut stack = Stack::new(&account, "lab", "Connection");
+        let before = folder("project-a");
+        assert!(stack.deploy(&before).await);
+        let id = stack.standing.clone().unwrap().physical_id;
+        let update = stack.request("Update", Some(&id), &folder("project-b"), Some(&before));
+        assert!(stack.delete().await);
+        stack.status("DELETE_COMPLETE", status);
+        let calls = account.calls().len();
+        let answer = stack.send(Weather::fair(), &update).await;
+        assert!(answer.reason.starts_with("ResourceConflict"), "{}", answer.reason);
+        assert_eq!(account.writes_since(calls), [], "{status}");
+    }
+}
+
 /// An Update that CloudFormation gave up on, and the rollback that runs beside it.
 async fn overtaken_update(
     name: &str,

@@ -3,7 +3,7 @@
 use ica_storage::ports::CallErrorKind;
 use serde_json::{Value, json};
 
-use crate::support::account::Account;
+use crate::support::account::{Account, add_foreign, add_foreign_rule};
 use crate::support::lab::{
     self, BUCKET, KEY, OTHER_BUCKET, OTHER_KEY, OTHER_ROLE, ROLE, folder, with,
 };
@@ -82,6 +82,126 @@ async fn a_name_taken_by_another_meaning_is_left_to_it() {
         assert!(stack.delete().await);
     }
     assert_eq!(account.trace(), None);
+}
+
+/// A policy in which somebody changed our statement.
+fn edited(policy: &str, member: &str, value: &Value) -> String {
+    let mut document: Value = serde_json::from_str(policy).unwrap();
+    for statement in document["Statement"].as_array_mut().unwrap() {
+        if statement["Sid"] == SID {
+            statement[member] = value.clone();
+        }
+    }
+    document.to_string()
+}
+
+/// KMS shows a principal that was deleted by its id; somebody else wrote the rest.
+fn edit(state: &mut State) {
+    let edited = |policy: &str| edited(policy, "Principal", &json!({"AWS": "AROAEXAMPLEEXAMPLE"}));
+    let key = state.key(KEY);
+    key.policy = edited(&key.policy);
+    let bucket = state.bucket(BUCKET);
+    bucket.policy = bucket.policy.as_deref().map(edited);
+    for rule in bucket.cors.iter_mut().filter(|rule| rule["ID"] == "ica-storage") {
+        rule["AllowedMethods"] = json!(["GET"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_edited_is_put_right_by_an_update_and_goes_with_a_delete() {
+    for is_updated in [true, false] {
+        let account = Account::new(lab::lived_in());
+        let mut stack = Stack::new(&account, "lab", "Connection");
+        assert!(stack.deploy(&folder("one")).await);
+        let before = account.state().essence();
+        account.foreign(edit);
+        assert_ne!(account.state().essence(), before);
+        if is_updated {
+            assert!(stack.deploy(&folder("one")).await);
+            assert_eq!(account.state().essence(), before);
+        }
+        assert!(stack.delete().await);
+        assert_eq!(account.trace(), None);
+    }
+}
+
+/// Somebody wrote it into our statement, so it is neither put right nor taken out until it is moved.
+#[tokio::test(start_paused = true)]
+async fn nobody_loses_the_right_to_edit_the_key_policy() {
+    let account = Account::new(lab::lived_in());
+    let mut stack = Stack::new(&account, "lab", "Connection");
+    assert!(stack.deploy(&folder("one")).await);
+    let allow = |action: &str| {
+        account.foreign(|state| {
+            let key = state.key(KEY);
+            key.policy = edited(&key.policy, "Action", &action.into());
+        });
+    };
+    allow("kms:Put*");
+    let before = account.state().keys;
+    let id = stack.standing.clone().unwrap().physical_id;
+    for (kind, old) in [("Update", Some(&folder("one"))), ("Delete", None)] {
+        let request = stack.request(kind, Some(&id), &folder("one"), old);
+        let answer = stack.send(Weather::fair(), &request).await;
+        assert!(answer.reason.starts_with("InvalidRequest: "), "{kind}: {}", answer.reason);
+        assert!(answer.reason.contains("`kms:PutKeyPolicy`"), "{kind}: {}", answer.reason);
+        assert_eq!(account.state().keys, before, "{kind}");
+    }
+    allow("kms:Decrypt");
+    assert!(stack.delete().await);
+    assert_eq!(account.trace(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_whose_policy_was_deleted_by_hand_is_registered_again() {
+    let account = Account::new(lab::lived_in());
+    let mut stack = Stack::new(&account, "lab", "Connection");
+    assert!(stack.deploy(&folder("one")).await);
+    let before = account.state().essence();
+    account.foreign(|state| state.policies.clear());
+    assert!(stack.deploy(&folder("one")).await);
+    assert_eq!(account.state().essence(), before);
+    // Nothing at all is left of it.
+    account.foreign(|state| *state = lab::lived_in());
+    assert!(stack.deploy(&folder("one")).await);
+    assert_eq!(account.state().essence(), before);
+    assert!(stack.delete().await);
+    assert_eq!(account.trace(), None);
+}
+
+/// What somebody does to the account.
+type Change = fn(&mut State);
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_has_no_room_or_is_none_is_refused_with_the_entry_to_add_by_hand() {
+    let changes: [(&str, &str, Change); 4] = [
+        ("ConfigureKeyPolicy", "ServiceLimitExceeded: ", |state| {
+            add_foreign(state, KEY, &"x".repeat(16_000));
+        }),
+        ("ConfigureBucketPolicy", "ServiceLimitExceeded: ", |state| {
+            add_foreign(state, BUCKET, &"x".repeat(10_000));
+        }),
+        ("ConfigureCors", "ServiceLimitExceeded: ", |state| {
+            (0..98).for_each(|number| add_foreign_rule(state, BUCKET, &number.to_string()));
+        }),
+        ("ConfigureBucketPolicy", "InvalidRequest: ", |state| {
+            state.bucket(BUCKET).policy = Some("{".to_owned());
+        }),
+    ];
+    for (switch, code, change) in changes {
+        let account = Account::new(lab::lived_in());
+        account.foreign(change);
+        let mut stack = Stack::new(&account, "lab", "Connection");
+        let refused = stack.deploy_in(Weather::fair(), &folder("one")).await;
+        assert!(refused.reason.starts_with(code), "{}", refused.reason);
+        let remedy = format!("set `{switch}: false` and add this by hand: {{");
+        assert!(refused.reason.contains(&remedy), "{}", refused.reason);
+        assert_eq!(account.writes_since(0), [], "{switch}");
+        let without = with(folder("one"), &[(switch, "false".into())]);
+        assert!(stack.deploy(&without).await);
+        assert!(stack.delete().await);
+        assert_eq!(account.trace(), None, "{switch}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,6 +28,8 @@ pub(crate) enum Mishap {
     Hang,
     /// It takes effect, and is never answered.
     HangAfter,
+    /// The program fails there, not the call.
+    Panic,
 }
 
 /// Calls of a request that go wrong.
@@ -187,13 +189,14 @@ impl<'a> Session<'a> {
         match mishap {
             Some(Mishap::Before(kind)) => return Err(error(kind, "it did not work out")),
             Some(Mishap::Hang) => return pending().await,
+            Some(Mishap::Panic) => panic!("a defect"),
             Some(Mishap::After(_) | Mishap::HangAfter) | None => {}
         }
         let done = effect().map_err(|(kind, message)| error(kind, message));
         match mishap {
             Some(Mishap::After(kind)) => return Err(error(kind, "the reply was lost")),
             Some(Mishap::HangAfter) => return pending().await,
-            Some(Mishap::Before(_) | Mishap::Hang) | None => {}
+            Some(Mishap::Before(_) | Mishap::Hang | Mishap::Panic) | None => {}
         }
         self.dawdle().await;
         done
