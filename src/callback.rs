@@ -23,7 +23,7 @@ pub enum Undelivered {
     #[error("CloudFormation's address did not answer")]
     Unreached(#[source] reqwest::Error),
     /// The time ran out.
-    #[error("the answer did not get out: CloudFormation's address did not answer it in time")]
+    #[error("the answer did not get out in time: CloudFormation's address did not answer it")]
     OutOfTime,
 }
 

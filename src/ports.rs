@@ -29,6 +29,14 @@ pub struct CallError {
     pub request_id: String,
 }
 
+impl CallError {
+    /// Whether the service does one thing after the other and asks to be asked again: S3 for two
+    /// changes of one bucket at once, IAM for two of one policy.
+    pub fn is_contention(&self) -> bool {
+        self.kind == CallErrorKind::Conflict
+    }
+}
+
 /// The distinctions the engine acts on, or the reader does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallErrorKind {

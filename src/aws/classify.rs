@@ -67,7 +67,10 @@ fn kind(code: &str, message: &str, status: Option<u16>) -> CallErrorKind {
         | "InvalidArnException"
         | "ServerSideEncryptionConfigurationNotFoundError"
         | "NoSuchPublicAccessBlockConfiguration"
-        | "OwnershipControlsNotFoundError" => CallErrorKind::NotFound,
+        | "OwnershipControlsNotFoundError"
+        | "PermanentRedirect"
+        | "AuthorizationHeaderMalformed"
+        | "IllegalLocationConstraintException" => CallErrorKind::NotFound,
         "EntityAlreadyExists" | "EntityAlreadyExistsException" | "PreconditionFailed" => {
             CallErrorKind::Exists
         }
@@ -109,7 +112,8 @@ fn kind(code: &str, message: &str, status: Option<u16>) -> CallErrorKind {
         _ => match status {
             None => CallErrorKind::Network,
             Some(403) => CallErrorKind::Denied,
-            Some(404) => CallErrorKind::NotFound,
+            // 301: a bucket of another region is not there for this one.
+            Some(301 | 404) => CallErrorKind::NotFound,
             Some(409) => CallErrorKind::Conflict,
             Some(412) => CallErrorKind::Exists,
             Some(429) => CallErrorKind::Throttled,
@@ -161,11 +165,23 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_of_another_region_is_not_there() {
+        for code in [
+            "PermanentRedirect",
+            "AuthorizationHeaderMalformed",
+            "IllegalLocationConstraintException",
+        ] {
+            assert_eq!(kind(code, "", Some(400)), CallErrorKind::NotFound);
+        }
+    }
+
+    #[test]
     fn without_a_code_the_status_tells() {
         for (status, expected) in [
             (None, CallErrorKind::Network),
             (Some(403), CallErrorKind::Denied),
             (Some(404), CallErrorKind::NotFound),
+            (Some(301), CallErrorKind::NotFound),
             (Some(503), CallErrorKind::Unavailable),
             (Some(400), CallErrorKind::Other),
         ] {

@@ -106,8 +106,11 @@ impl Buckets for Aws {
         Ok(filters
             .map(|filter| {
                 let rules = filter.and_then(|filter| filter.key?.filter_rules).unwrap_or_default();
+                // S3 takes `prefix` and returns `Prefix`.
+                let is_prefix =
+                    |name: &FilterRuleName| name.as_str().eq_ignore_ascii_case("prefix");
                 let prefix =
-                    rules.into_iter().find(|rule| rule.name == Some(FilterRuleName::Prefix));
+                    rules.into_iter().find(|rule| rule.name.as_ref().is_some_and(is_prefix));
                 prefix.and_then(|rule| rule.value).unwrap_or_default()
             })
             .collect())
@@ -165,6 +168,12 @@ impl Buckets for Aws {
     async fn read_folder(&self, bucket: Bucket<'_>, prefix: &str) -> Call<Option<Folder>> {
         let request = self.s3.head_object().bucket(bucket.name).key(prefix);
         let output = request.expected_bucket_owner(bucket.owner).send().await;
+        // An object that is encrypted with a key of the customer's own is not shown without it: S3
+        // answers 400, to a HEAD without a word.
+        let is_hidden = output.as_ref().err().and_then(SdkError::raw_response);
+        if is_hidden.is_some_and(|response| response.status().as_u16() == 400) {
+            return Ok(Some(Folder { mark: None, algorithm: None, key: None, version: None }));
+        }
         let output = absent(output.named("s3:GetObject", &address(bucket, prefix)))?;
         Ok(output.map(|output| Folder {
             mark: output.metadata.as_ref().and_then(|metadata| metadata.get(OWNER).cloned()),

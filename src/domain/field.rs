@@ -215,7 +215,8 @@ impl RoleArn {
         if value.chars().count() > ROLE_ARN_MAX {
             return wrong(format!("is longer than {ROLE_ARN_MAX} characters"), remedy);
         }
-        let name_char = |c: char| c.is_ascii_alphanumeric() || "/_+=,.@-".contains(c);
+        // No comma, which a role's name may have and a tag that records it may not.
+        let name_char = |c: char| c.is_ascii_alphanumeric() || "/_+=.@-".contains(c);
         let is_role = Arn::parse(value).is_some_and(|arn| {
             arn.service == "iam"
                 && arn.region.is_empty()

@@ -65,9 +65,10 @@ impl Identity {
         self.place.policy_name.clone().unwrap_or_else(default)
     }
 
-    /// Path of the IAM policy: it registers the bucket and the prefix.
+    /// Path of the IAM policy: it registers the bucket and the prefix. A path takes no colon, and
+    /// a prefix no comma (IAM API reference, `CreatePolicy`): one stands for the other.
     pub fn policy_path(&self) -> String {
-        format!("{REGISTER_PATH}{}/{}", self.place.bucket, self.place.prefix)
+        format!("{REGISTER_PATH}{}/{}", self.place.bucket, self.place.prefix.replace(':', ","))
     }
 
     /// ARN of the IAM policy.
@@ -201,6 +202,8 @@ mod tests {
             format!("arn:aws:iam::123456789012:policy/ica-storage/my-bucket/a/b/{name}"),
         );
         assert_eq!(identity.owner.stack_name(), "lab");
+        let colon = super::tests::identity("run:1/", None);
+        assert_eq!(colon.policy_path(), "/ica-storage/my-bucket/run,1/");
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Entry {
             arn: arn.to_owned(),
             name: name.to_owned(),
             bucket: bucket.to_owned(),
-            prefix: prefix.to_owned(),
+            prefix: prefix.replace(',', ":"),
             created,
         })
     }
@@ -308,6 +308,10 @@ mod tests {
         let entry = entry("/ica-storage/my-bucket/a/b/");
         assert_eq!((&*entry.bucket, &*entry.prefix), ("my-bucket", "a/b/"));
         assert_eq!(Entry::new("", "", "/ica-storage/my-bucket/", 0).unwrap().prefix, "");
+        assert_eq!(
+            Entry::new("", "", "/ica-storage/my-bucket/run,1/", 0).unwrap().prefix,
+            "run:1/"
+        );
         assert_eq!(Entry::new("", "", "/other/", 0), None);
     }
 

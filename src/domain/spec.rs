@@ -141,7 +141,10 @@ impl Place {
         Some(Self {
             bucket: BucketName::parse(text("BucketName")?).ok()?.as_str().to_owned(),
             prefix: prefix.as_str().to_owned(),
-            policy_name: text("PolicyName").filter(|name| !name.is_empty()).map(str::to_owned),
+            // A name that no policy can have was never given to one.
+            policy_name: text("PolicyName")
+                .filter(|name| PolicyName::parse(name).is_ok())
+                .map(str::to_owned),
         })
     }
 }

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value};
 
-use crate::cloudformation::request::Kind;
 use crate::cloudformation::response::{Outcome, Response};
 use crate::domain::attributes::Attributes;
 use crate::domain::plan::{self, Registration};
@@ -123,8 +122,7 @@ async fn shared_documents<W: World>(
         let document = preflight::document(goal, shared, &observed.seen).map_err(refused)?;
         let entry = preflight::entry(shared, goal.storage(), goal.role.as_slice());
         // A connection that lost its policy manages what it finds.
-        let received = job.request.envelope.physical_id.as_ref();
-        let is_lost = before.is_none() && received == Some(&goal.identity.physical_id());
+        let is_lost = before.is_none() && job.is_in_place();
         let found = is_lost.then(|| shared.find_ours(document.entries(), &entry));
         let found = found.flatten();
         let earlier = job.owned.map(|record| record.claim_on(&target)).unwrap_or_default();
@@ -188,7 +186,8 @@ fn name_taken(goal: &Goal, observed: &Observed, job: &Job<'_>) -> Option<Refusal
                 ),
                 "choose another name",
             ),
-            None if job.request.kind != Kind::Create => None,
+            // Its own, whose tags somebody took off.
+            None if job.is_in_place() => None,
             None => taken(format!("`{arn}`, which no connection recorded"), "choose another name"),
         };
     }

@@ -21,8 +21,9 @@ use crate::ports::{Bucket, Call, CallError, CallErrorKind, World};
 /// How often a document is written before its other writers are given the field.
 const WRITES: usize = 8;
 
-/// How a document that disagrees is read again: AWS may answer from before the write.
-fn patience() -> ExponentialBuilder {
+/// How a document that disagrees is read again, as AWS may answer from before the write; and how
+/// a write is repeated that AWS refuses beside another.
+pub(super) fn patience() -> ExponentialBuilder {
     ExponentialBuilder::new()
         .with_jitter()
         .with_min_delay(Duration::from_millis(100))
@@ -205,7 +206,8 @@ impl Task {
             },
             _ => error.into(),
         };
-        write(world, &self.target, account, document).await.map_err(unwritten)
+        let written = || write(world, &self.target, account, document);
+        written.retry(patience()).when(CallError::is_contention).await.map_err(unwritten)
     }
 
     async fn agreement<W: World>(

@@ -1,5 +1,6 @@
 //! Create and Update: bring the account to what the properties say.
 
+use backon::Retryable;
 use futures::future::{join_all, try_join_all};
 use futures::{join, try_join};
 use serde_json::{Map, Value};
@@ -11,14 +12,14 @@ use crate::domain::register::{FORMER_KMS_KEY, Record};
 use crate::domain::shared::{Claim, Shared};
 use crate::domain::spec::{Place, Spec};
 use crate::engine::decide::{self, Plan};
-use crate::engine::documents::Party;
+use crate::engine::documents::{Party, patience};
 use crate::engine::fence::Standing;
 use crate::engine::newcomers::newcomers;
 use crate::engine::observe::{Observed, observe};
 use crate::engine::registration::{is_found_late, is_taken, register};
 use crate::engine::release::Leaver;
 use crate::engine::{Context, Failure, fence, remove};
-use crate::ports::{Bucket, World};
+use crate::ports::{Bucket, CallError, World};
 
 /// A Create or an Update whose properties could be read.
 pub(super) struct Job<'a> {
@@ -44,7 +45,7 @@ impl Job<'_> {
     }
 
     /// Whether the connection stands under the id that was received.
-    fn is_in_place(&self) -> bool {
+    pub(super) fn is_in_place(&self) -> bool {
         self.request.envelope.physical_id == Some(self.identity.physical_id())
     }
 }
@@ -222,7 +223,8 @@ async fn write<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<(), Fa
 async fn write_folder<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<(), Failure> {
     let bucket = Bucket { name: job.spec.bucket.as_str(), owner: &job.home.account };
     let (prefix, mark) = (job.spec.prefix.as_str(), job.identity.owner.mark());
-    world.write_folder(bucket, prefix, &plan.goal.key_arn, &mark).await?;
+    let written = || world.write_folder(bucket, prefix, &plan.goal.key_arn, &mark);
+    written.retry(patience()).when(CallError::is_contention).await?;
     tracing::info!(prefix, "folder written");
     Ok(())
 }

@@ -18,7 +18,7 @@ pub(super) struct Standing {
 /// Asks CloudFormation whether it still waits for this Create or Update.
 ///
 /// # Caveats
-/// Without the permission to ask, the answer is yes with a warning. A resource keeps the status of
+/// Where it cannot be asked, the answer is yes with a warning. A resource keeps the status of
 /// the operation before for a moment, and an Update looks like its rollback: those only tell where
 /// they turned since they were asked `before`.
 ///
@@ -36,19 +36,24 @@ pub(super) async fn check<W: World>(
     );
     let (resource, stack) = match (resource, stack) {
         (Ok(resource), Ok(stack)) => (resource, stack),
-        (Err(CallError { kind: CallErrorKind::Denied, action, .. }), _)
-        | (_, Err(CallError { kind: CallErrorKind::Denied, action, .. })) => {
-            let warning = Some(format!(
-                "not checked for lack of a permission: grant `{action}` to the function's role"
-            ));
-            return Ok(Standing { warning, ..Standing::default() });
+        (Err(error), _) | (_, Err(error)) => {
+            return Ok(Standing { warning: Some(unasked(&error)), ..Standing::default() });
         }
-        (Err(error), _) | (_, Err(error)) => return Err(error.into()),
     };
     let standing = Standing { resource, stack, warning: None };
     match moved_on(&request.kind, before, &standing) {
         Some(status) => Err(Failure::Overtaken(status.to_owned())),
         None => Ok(standing),
+    }
+}
+
+/// Not to be able to ask is no reason to fail what is asked for.
+fn unasked(CallError { kind, action, message, .. }: &CallError) -> String {
+    match kind {
+        CallErrorKind::Denied => {
+            format!("not checked for lack of a permission: grant `{action}` to the function's role")
+        }
+        _ => format!("not checked, as `{action}` failed: {message}"),
     }
 }
 

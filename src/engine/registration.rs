@@ -7,10 +7,11 @@ use crate::domain::plan::{self, Registration};
 use crate::domain::preflight::Goal;
 use crate::domain::register::Record;
 use crate::engine::decide::Plan;
+use crate::engine::documents::patience;
 use crate::engine::ensure::Job;
 use crate::engine::failure::Failure;
 use crate::engine::release::until_seen;
-use crate::ports::{Call, CallErrorKind, World};
+use crate::ports::{Call, CallError, CallErrorKind, World};
 
 /// Most versions a managed policy has (IAM quotas).
 const VERSIONS_MAX: usize = 5;
@@ -19,7 +20,8 @@ const VERSIONS_MAX: usize = 5;
 pub(super) async fn register<W: World>(world: &W, plan: &Plan) -> Result<(), Failure> {
     let Plan { goal, record, registration, .. } = plan;
     if *registration != Registration::Create {
-        return Ok(change(world, goal, registration).await?);
+        let changed = || change(world, goal, registration);
+        return Ok(changed.retry(patience()).when(CallError::is_contention).await?);
     }
     let (path, name) = (goal.identity.policy_path(), goal.identity.policy_name());
     let tags = plan::tags(goal, record);

@@ -147,7 +147,18 @@ async fn remove_once<W: World>(
     let mut arn = remains.policy_arn(home);
     let (entries, policy, versioning) =
         join!(world.list(), world.read(&arn), world.versioning(bucket));
-    let (entries, mut policy) = (entries?, policy?);
+    let mut policy = policy.map_err(|error| Failure::Remains {
+        cause: Box::new(error.into()),
+        what: remains.inventory(&arn, None),
+    })?;
+    let entries = match entries {
+        // Without a policy there is nothing that others could share.
+        Err(error) if error.kind == CallErrorKind::Denied && policy.is_none() => {
+            tracing::warn!(%error, "register not seen");
+            vec![]
+        }
+        entries => entries?,
+    };
     // Not to be allowed to look leaves the variant of the many.
     let versioning = versioning.unwrap_or(Versioning::Unversioned);
     if policy.is_none() {
@@ -175,18 +186,17 @@ async fn remove_once<W: World>(
         return Ok(());
     }
     let what = left.get_or_init(|| remains.inventory(&arn, record.as_ref())).clone();
-    let shared = async {
-        match record {
-            Some(record) => let_go(world, remains, record, &arn, home, versioning).await,
-            None => Ok(()),
+    let removed = async {
+        if let Some(record) = record {
+            let_go(world, remains, record, &arn, home, versioning).await?;
         }
+        let ((), detached, unversioned) =
+            join!(folder, detach(world, &arn), remove_versions(world, &arn));
+        detached.and(unversioned)?;
+        or_gone(world.remove(&arn).await)?;
+        Ok::<(), Failure>(())
     };
-    let ((), shared, detached, unversioned) =
-        join!(folder, shared, detach(world, &arn), remove_versions(world, &arn));
-    let removed = match shared.and(detached).and(unversioned) {
-        Ok(()) => or_gone(world.remove(&arn).await).map(drop).map_err(Failure::from),
-        failed => failed,
-    };
+    let removed = removed.await;
     removed.map_err(|cause| Failure::Remains { cause: Box::new(cause), what })?;
     tracing::info!(arn, "policy deleted");
     Ok(())

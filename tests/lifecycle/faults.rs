@@ -248,3 +248,20 @@ async fn a_folder_that_cannot_be_looked_at_or_deleted_is_left_and_nothing_else()
         assert_eq!(account.trace(), None, "{action}");
     }
 }
+
+/// S3 does one change of a bucket after the other, IAM one of a policy, and both say so.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_meets_another_is_repeated() {
+    let (state, properties) = (lab::lived_in(), folder("project-a"));
+    for (call, made) in calls(&state, None, &properties).await {
+        // To make a policy that is there already is another matter.
+        if !made.is_write || made.action == "iam:CreatePolicy" {
+            continue;
+        }
+        let account = Account::new(state.clone());
+        let mut stack = Stack::new(&account, "lab", "Connection");
+        let beside = Weather::at(call, Mishap::Before(CallErrorKind::Conflict));
+        let answer = stack.deploy_in(beside, &properties).await;
+        assert!(answer.success, "{}: {}", made.action, answer.reason);
+    }
+}
