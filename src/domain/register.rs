@@ -158,9 +158,13 @@ impl Record {
         tags
     }
 
-    /// The tag that says whether it counts.
-    pub fn state_tag(&self) -> Tag {
-        Tag { key: STATE.to_owned(), value: self.state.as_str().to_owned() }
+    /// The same connection, letting go of everything it owns.
+    #[must_use]
+    pub fn released(mut self) -> Self {
+        for shared in Shared::ALL {
+            self.set_claim(shared, self.claim(shared).released());
+        }
+        self
     }
 
     /// Reads tags; `None` if they name no owner.

@@ -124,11 +124,7 @@ async fn undo<W: World>(world: &W, job: &Job<'_>, plan: &Plan, failure: &Failure
 /// the policy, and with it the record of what was written afterwards.
 async fn take_back<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<(), Failure> {
     Box::pin(remove::identity(world, job.identity, job.home)).await?;
-    let mut record = plan.record.clone();
-    for shared in Shared::ALL {
-        record.set_claim(shared, record.claim(shared).released());
-    }
-    release(world, job, plan, &record, None).await
+    release(world, job, plan, &plan.record.clone().released(), None).await
 }
 
 /// Brings the account back to the properties before, as the rollback does.

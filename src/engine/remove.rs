@@ -220,16 +220,12 @@ async fn remove_versions<W: World>(world: &W, arn: &str) -> Result<(), Failure> 
 async fn let_go<W: World>(
     world: &W,
     remains: &Remains,
-    mut record: Record,
+    before: Record,
     arn: &str,
     home: &Home,
     versioning: Versioning,
 ) -> Result<(), Failure> {
-    let before = record.clone();
-    record.state = State::Deleting;
-    for shared in Shared::ALL {
-        record.set_claim(shared, record.claim(shared).released());
-    }
+    let record = Record { state: State::Deleting, ..before.clone() }.released();
     if record != before {
         world.tag(arn, &record.tags()).await?;
     }
