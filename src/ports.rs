@@ -250,14 +250,23 @@ pub trait Policies: Sync {
     fn remove(&self, arn: &str) -> impl Future<Output = Call<()>> + Send;
 }
 
+/// A resource as CloudFormation sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StackResource {
+    /// Such as `CREATE_IN_PROGRESS`.
+    pub status: String,
+    /// Empty as long as CloudFormation has none.
+    pub physical_id: String,
+}
+
 /// CloudFormation's own view of a stack.
 pub trait Stacks: Sync {
-    /// Status of a resource, such as `CREATE_IN_PROGRESS`; `None` if the stack has no such resource.
-    fn resource_status(
+    /// A resource; `None` if the stack has no such resource.
+    fn resource(
         &self,
         stack_id: &str,
         logical_id: &str,
-    ) -> impl Future<Output = Call<Option<String>>> + Send;
+    ) -> impl Future<Output = Call<Option<StackResource>>> + Send;
     /// Status of the stack, such as `UPDATE_ROLLBACK_IN_PROGRESS`.
     fn stack_status(&self, stack_id: &str) -> impl Future<Output = Call<Option<String>>> + Send;
 }

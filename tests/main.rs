@@ -13,6 +13,7 @@ mod events;
 mod lifecycle;
 mod provider;
 mod reasons;
+mod rounds;
 mod sharing;
 mod support;
 mod template;

@@ -2,17 +2,18 @@
 
 use crate::aws::Aws;
 use crate::aws::classify::Named;
-use crate::ports::{Call, CallError, CallErrorKind, Stacks};
+use crate::ports::{Call, CallError, CallErrorKind, StackResource, Stacks};
 
 impl Stacks for Aws {
-    async fn resource_status(&self, stack_id: &str, logical_id: &str) -> Call<Option<String>> {
+    async fn resource(&self, stack_id: &str, logical_id: &str) -> Call<Option<StackResource>> {
         let request = self.cloudformation.describe_stack_resource();
         let output = request.stack_name(stack_id).logical_resource_id(logical_id).send().await;
         let output = unknown(output.named("cloudformation:DescribeStackResource", stack_id))?;
         let detail = output.and_then(|output| output.stack_resource_detail);
-        Ok(detail
-            .and_then(|detail| detail.resource_status)
-            .map(|status| status.as_str().to_owned()))
+        Ok(detail.map(|detail| StackResource {
+            status: detail.resource_status.map(|it| it.as_str().to_owned()).unwrap_or_default(),
+            physical_id: detail.physical_resource_id.unwrap_or_default(),
+        }))
     }
 
     async fn stack_status(&self, stack_id: &str) -> Call<Option<String>> {

@@ -74,7 +74,7 @@ impl Task {
     ) -> Result<Self, Failure> {
         let owned: Vec<String> = owned.into_iter().collect();
         loop {
-            let Interest { mut managed, wanted, mut roles } = target.interest(others.known());
+            let Interest { mut managed, wanted, mut roles } = others.interest(&target);
             roles.extend(party.role.filter(|_| party.wants).cloned());
             managed.extend(owned.iter().cloned());
             let is_due =
@@ -98,6 +98,12 @@ impl Task {
                 return Ok(task);
             }
         }
+    }
+
+    /// For which roles an entry is to stand there: none if none is.
+    pub(super) fn wanted_roles(&self) -> BTreeSet<&str> {
+        let is_policy = self.wanted.is_some() && self.target.shared != Shared::Cors;
+        self.roles.iter().filter(|_| is_policy).map(String::as_str).collect()
     }
 
     /// Takes in what newcomers want.

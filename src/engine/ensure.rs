@@ -16,7 +16,7 @@ use crate::engine::documents::{Party, patience};
 use crate::engine::fence::Standing;
 use crate::engine::newcomers::newcomers;
 use crate::engine::observe::{Observed, observe};
-use crate::engine::registration::{is_found_late, is_taken, register};
+use crate::engine::registration::{is_found_late, is_taken, register, rewrite};
 use crate::engine::release::Leaver;
 use crate::engine::{Context, Failure, fence, remove};
 use crate::ports::{Bucket, CallError, World};
@@ -72,9 +72,10 @@ async fn ensure_once<W: World>(
     job: &Job<'_>,
     made: &mut bool,
 ) -> Result<Map<String, Value>, Failure> {
-    let (observed, standing) = join!(
+    // The question is out before anything else: what turns after it is noticed.
+    let (standing, observed) = join!(
+        fence::check_first(world, job.request),
         observe(world, job.spec, job.identity, job.home),
-        fence::check(world, job.request, None),
     );
     let (observed, standing) = (observed?, standing?);
     let plan = decide::decide(world, job, &observed, standing.warning.clone()).await?;
@@ -169,7 +170,7 @@ async fn carry_out<W: World>(
         }
     };
     register(world, plan).await?;
-    write(world, job, plan).await?;
+    try_join!(write(world, job, plan), rewrite(world, plan, observed.own.as_ref()))?;
     let mut tasks = plan.tasks.clone();
     let arn = job.policy_arn();
     let party = job.party(&plan.goal, &arn);

@@ -1,9 +1,13 @@
 //! Is this request still wanted? CloudFormation may have moved on while it was on its way.
 
+use backon::Retryable;
 use futures::join;
 
 use crate::cloudformation::request::{Kind, Request};
+use crate::domain::identity::{Owner, PhysicalId};
+use crate::domain::register::{Entry, Record};
 use crate::engine::failure::Failure;
+use crate::engine::release::second_looks;
 use crate::ports::{CallError, CallErrorKind, World};
 
 /// What CloudFormation said when it was asked.
@@ -20,7 +24,8 @@ pub(super) struct Standing {
 /// # Caveats
 /// Where it cannot be asked, the answer is yes with a warning. A resource keeps the status of
 /// the operation before for a moment, and an Update looks like its rollback: those only tell where
-/// they turned since they were asked `before`.
+/// they turned since they were asked `before`. A stack at rest waits for nothing: the request was
+/// delivered twice, or late.
 ///
 /// # Errors
 /// `Overtaken` if it does not.
@@ -31,7 +36,7 @@ pub(super) async fn check<W: World>(
 ) -> Result<Standing, Failure> {
     let owner = &request.envelope.owner;
     let (resource, stack) = join!(
-        world.resource_status(&owner.stack_id, &owner.logical_id),
+        world.resource(&owner.stack_id, &owner.logical_id),
         world.stack_status(&owner.stack_id),
     );
     let (resource, stack) = match (resource, stack) {
@@ -40,11 +45,45 @@ pub(super) async fn check<W: World>(
             return Ok(Standing { warning: Some(unasked(&error)), ..Standing::default() });
         }
     };
+    let resource = resource.map(|resource| resource.status);
     let standing = Standing { resource, stack, warning: None };
     match moved_on(&request.kind, before, &standing) {
         Some(status) => Err(Failure::Overtaken(status.to_owned())),
         None => Ok(standing),
     }
+}
+
+/// The same at the start of a request. That it is not wanted is looked at again, as CloudFormation
+/// may be late to show that it is.
+pub(super) async fn check_first<W: World>(
+    world: &W,
+    request: &Request,
+) -> Result<Standing, Failure> {
+    let check = || check(world, request, None);
+    let is_overtaken = |failure: &Failure| matches!(failure, Failure::Overtaken(_));
+    check.retry(second_looks()).when(is_overtaken).await
+}
+
+/// Whether a connection will stay for now: CloudFormation knows it under its id, and is not working
+/// on its stack. Not to be able to ask is no.
+pub(super) async fn is_at_rest<W: World>(world: &W, entry: &Entry, record: &Record) -> bool {
+    let Owner { stack_id, logical_id } = &record.owner;
+    let (resource, stack) =
+        join!(world.resource(stack_id, logical_id), world.stack_status(stack_id));
+    let (Ok(Some(resource)), Ok(Some(stack))) = (resource, stack) else { return false };
+    rests(&resource.status)
+        && rests(&stack)
+        && is_current(&resource.physical_id, entry, &record.owner)
+}
+
+fn rests(status: &str) -> bool {
+    status.ends_with("_COMPLETE") && status != "DELETE_COMPLETE"
+}
+
+/// Whether the id is that of the connection, and not of one that took its place.
+fn is_current(physical_id: &str, entry: &Entry, owner: &Owner) -> bool {
+    let id = PhysicalId::received(physical_id);
+    id.as_ref().and_then(PhysicalId::digest).is_some_and(|digest| entry.is(owner, digest))
 }
 
 /// Not to be able to ask is no reason to fail what is asked for.
@@ -75,7 +114,7 @@ fn moved_on<'a>(kind: &Kind, before: Option<&Standing>, now: &'a Standing) -> Op
     let (resource, stack) = (now.resource.as_deref(), now.stack.as_deref());
     resource
         .filter(|status| *status == "DELETE_IN_PROGRESS" || was_deleted(status) || failed(status))
-        .or(stack.filter(|status| status.starts_with("DELETE_") || turned(status)))
+        .or(stack.filter(|status| status.starts_with("DELETE_") || turned(status) || rests(status)))
 }
 
 #[cfg(test)]
@@ -83,10 +122,34 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::identity::Identity;
+    use crate::domain::spec::Place;
 
     fn standing(resource: &str, stack: &str) -> Standing {
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         Standing { resource: some(resource), stack: some(stack), warning: None }
+    }
+
+    #[test]
+    fn a_connection_that_is_worked_on_or_was_replaced_may_be_leaving() {
+        for status in ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"] {
+            assert!(rests(status), "{status}");
+        }
+        for status in ["DELETE_COMPLETE", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "DELETE_FAILED"] {
+            assert!(!rests(status), "{status}");
+        }
+        let owner = Owner { stack_id: "stack".to_owned(), logical_id: "Connection".to_owned() };
+        let place = |prefix: &str| Place {
+            bucket: "my-bucket".to_owned(),
+            prefix: prefix.to_owned(),
+            policy_name: None,
+        };
+        let identity = |prefix| Identity { owner: owner.clone(), place: place(prefix) };
+        let (old, new) = (identity("old/"), identity("new/"));
+        let entry = Entry::new("arn", &old.policy_name(), &old.policy_path(), 0).unwrap();
+        assert!(is_current(old.physical_id().as_str(), &entry, &owner));
+        assert!(!is_current(new.physical_id().as_str(), &entry, &owner));
+        assert!(!is_current("", &entry, &owner));
     }
 
     #[test]
@@ -97,8 +160,10 @@ mod tests {
             ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", None),
             ("", "", None),
             ("DELETE_COMPLETE", "UPDATE_IN_PROGRESS", None),
+            ("CREATE_IN_PROGRESS", "REVIEW_IN_PROGRESS", None),
             ("DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", Some("DELETE_IN_PROGRESS")),
             ("CREATE_IN_PROGRESS", "DELETE_IN_PROGRESS", Some("DELETE_IN_PROGRESS")),
+            ("CREATE_COMPLETE", "CREATE_COMPLETE", Some("CREATE_COMPLETE")),
             ("CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", Some("ROLLBACK_IN_PROGRESS")),
             ("CREATE_FAILED", "CREATE_FAILED", Some("CREATE_FAILED")),
         ] {
@@ -115,7 +180,8 @@ mod tests {
         let forth = standing("UPDATE_IN_PROGRESS", "UPDATE_IN_PROGRESS");
         let back = standing("UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS");
         let late = standing("CREATE_COMPLETE", "UPDATE_IN_PROGRESS");
-        let gone = standing("DELETE_COMPLETE", "UPDATE_COMPLETE");
+        let gone = standing("DELETE_COMPLETE", "UPDATE_IN_PROGRESS");
+        let over = standing("UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE");
         let failed = standing("UPDATE_FAILED", "UPDATE_ROLLBACK_IN_PROGRESS");
         for (before, now, expected) in [
             (None, &forth, None),
@@ -128,6 +194,7 @@ mod tests {
             (Some(&forth), &back, Some("UPDATE_ROLLBACK_IN_PROGRESS")),
             (Some(&forth), &failed, Some("UPDATE_FAILED")),
             (None, &gone, Some("DELETE_COMPLETE")),
+            (None, &over, Some("UPDATE_ROLLBACK_COMPLETE")),
         ] {
             assert_eq!(moved_on(&update, before, now), expected, "{before:?} {now:?}");
         }

@@ -61,10 +61,10 @@ impl Newcomers {
     ) -> Result<bool, Failure> {
         while self.others.read_more(world).await? {}
         for task in tasks {
-            task.meet(task.target.interest(self.others.known()));
+            task.meet(self.others.interest(&task.target));
             record.set_claim(task.target.shared, task.settle(&task.document)?.claim);
         }
-        Ok(self.others.known().next().is_some())
+        Ok(!self.others.known().is_empty())
     }
 
     /// Of two that raced for one path the later gives way: true if this one did not have to.

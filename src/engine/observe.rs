@@ -95,7 +95,13 @@ async fn encryption_and_key<W: World>(
     bucket: Bucket<'_>,
 ) -> (Call<Option<Encryption>>, Call<KeyFound>, Call<Option<String>>) {
     if let Some(name) = &spec.kms_key_id {
-        let (encryption, (key, policy)) = join!(world.encryption(bucket), key(world, name));
+        let encryption = async {
+            match world.encryption(bucket).await {
+                Ok(Some(encryption)) => Ok(Some(by_key(world, encryption, name).await)),
+                encryption => encryption,
+            }
+        };
+        let (encryption, (key, policy)) = join!(encryption, key(world, name));
         return (encryption, key, policy);
     }
     let encryption = world.encryption(bucket).await;
@@ -107,6 +113,19 @@ async fn encryption_and_key<W: World>(
             (encryption, key, policy)
         }
         None => (encryption, Ok(KeyFound::Unnamed), Ok(None)),
+    }
+}
+
+/// The default encryption by the key behind its alias, unless that is the one the template has too.
+async fn by_key<W: World>(world: &W, encryption: Encryption, given: &KeyId) -> Encryption {
+    let name = encryption.key.clone().map(KeyId::of_bucket);
+    let Some(alias) = name.filter(|name| !name.names_the_key() && name != given) else {
+        return encryption;
+    };
+    match world.describe(alias.as_str()).await {
+        Ok(Some(key)) => Encryption { key: Some(key.arn), ..encryption },
+        // Then it is not this key, as far as can be told.
+        Ok(None) | Err(_) => encryption,
     }
 }
 
@@ -128,10 +147,17 @@ async fn key<W: World>(world: &W, name: &KeyId) -> (Call<KeyFound>, Call<Option<
     (key, policy)
 }
 
+/// What most policies have in force, so that it can be read before that is known.
+const FIRST_VERSION: &str = "v1";
+
 /// A connection's policy, its document and its record.
-pub(super) async fn own<W: World>(world: &W, arn: &str) -> Call<Option<Own>> {
-    let Some(policy) = world.read(arn).await? else { return Ok(None) };
-    let document = world.document(arn, &policy.version).await?;
+async fn own<W: World>(world: &W, arn: &str) -> Call<Option<Own>> {
+    let (policy, first) = join!(world.read(arn), world.document(arn, FIRST_VERSION));
+    let Some(policy) = policy? else { return Ok(None) };
+    let document = match policy.version.as_str() {
+        FIRST_VERSION => first?,
+        version => world.document(arn, version).await?,
+    };
     let record = Record::read(&policy.tags);
     Ok(Some(Own { policy, document, record }))
 }

@@ -4,7 +4,7 @@ use futures::future::join_all;
 
 use crate::domain::identity::Owner;
 use crate::domain::refusal::{Code, Refusal};
-use crate::domain::register::{Entry, Record, State};
+use crate::domain::register::{Entry, Interest, Record, State, Target};
 use crate::domain::spec::Place;
 use crate::ports::{Call, World};
 
@@ -28,8 +28,13 @@ impl Others {
     }
 
     /// What is known so far.
-    pub(super) fn known(&self) -> impl Iterator<Item = (&str, &Record)> {
-        self.known.iter().map(|(entry, record)| (entry.bucket.as_str(), record))
+    pub(super) fn known(&self) -> &[(Entry, Record)] {
+        &self.known
+    }
+
+    /// What those that are known so far want of a document.
+    pub(super) fn interest(&self, target: &Target) -> Interest {
+        target.interest(self.known.iter().map(|(entry, record)| (entry.bucket.as_str(), record)))
     }
 
     /// Reads some more; false if there are none.

@@ -3,16 +3,19 @@
 //! Whoever lets go says so in the register first, sees that it is said, and then looks whether
 //! somebody else wants the entry. Of two that let go at once at least one so sees the other.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
-use futures::future::try_join_all;
+use backon::{ExponentialBuilder, Retryable, RetryableWithContext};
+use futures::future::{join_all, try_join_all};
 use futures::join;
 
+use crate::domain::document::Document;
 use crate::domain::register::{Entry, Record, Target};
 use crate::domain::shared::{Claim, Shared};
 use crate::engine::documents::{self, Party, Task};
 use crate::engine::failure::Failure;
+use crate::engine::fence;
 use crate::engine::others::Others;
 use crate::ports::World;
 
@@ -33,19 +36,32 @@ pub(super) fn until_seen() -> ExponentialBuilder {
         .with_max_times(7)
 }
 
-/// When a connection that leaves looks again whether there is nothing for it to do: at once, and
-/// after about as long as IAM and KMS usually take to show the same to everybody.
-fn second_looks() -> ExponentialBuilder {
+/// When it is looked at again whether there is nothing to do: for about as long as IAM, KMS and
+/// CloudFormation usually take to show the same to everybody.
+pub(super) fn second_looks() -> ExponentialBuilder {
     ExponentialBuilder::new()
         .with_jitter()
         .with_min_delay(Duration::from_millis(500))
         .with_max_times(2)
 }
 
-/// What a look at the register found too early.
+/// An entry that is let go of: where it stands, and under which name.
+#[derive(Clone)]
+struct Left {
+    target: Target,
+    name: String,
+}
+
+/// Each with what is to become of its document.
+type Tasks = Vec<(Left, Task)>;
+
+/// The register, and the documents of what is left.
+type Look = (Vec<Entry>, Vec<Document>);
+
+/// What a look found too early.
 enum Early {
-    /// It does not show the own mark yet.
-    Unseen(Vec<Entry>),
+    /// The register does not show the own mark yet.
+    Unseen(Look),
     Failed(Failure),
 }
 
@@ -56,6 +72,21 @@ impl Leaver<'_> {
         world: &W,
         record: &Record,
     ) -> Result<(), Failure> {
+        let settle = |left: Vec<Left>| async {
+            match self.settle(world, left).await {
+                Ok(unproven) if unproven.is_empty() => (unproven, Ok(())),
+                Ok(unproven) => (unproven, Err(None)),
+                Err(failure) => (vec![], Err(Some(failure))),
+            }
+        };
+        let settled = settle.retry(second_looks()).context(self.left(record));
+        match settled.when(Option::is_none).await.1 {
+            Ok(()) | Err(None) => Ok(()),
+            Err(Some(failure)) => Err(failure),
+        }
+    }
+
+    fn left(&self, record: &Record) -> Vec<Left> {
         let former = record.former.as_ref().map(|former| {
             (Target { shared: Shared::KeyPolicy, of: former.key_arn.clone() }, &former.claim)
         });
@@ -66,103 +97,151 @@ impl Leaver<'_> {
             };
             (Target { shared, of: of.to_owned() }, record.claim(shared))
         });
-        let released: Vec<(Target, &String)> = own
-            .chain(former)
+        own.chain(former)
             .filter_map(|(target, claim)| match claim {
-                Claim::Released(name) => Some((target, name)),
+                Claim::Released(name) => Some(Left { target, name: name.clone() }),
                 Claim::Off | Claim::Adopted | Claim::Managed(_) => None,
             })
-            .collect();
-        if released.is_empty() {
-            return Ok(());
-        }
-        let entries = self.look(world).await?;
-        let all = released.iter().map(|(target, name)| self.settle(world, target, name, &entries));
-        try_join_all(all).await?;
-        Ok(())
+            .collect()
     }
 
-    /// The register, once it shows what this connection said.
-    async fn look<W: World>(&self, world: &W) -> Result<Vec<Entry>, Failure> {
+    /// Settles what is left, and returns of what it had nothing to do for reasons that may have
+    /// passed: the entry is owned, so it was there, and whoever still wants it may be leaving at
+    /// this very moment.
+    async fn settle<W: World>(&self, world: &W, left: Vec<Left>) -> Result<Vec<Left>, Failure> {
+        if left.is_empty() {
+            return Ok(left);
+        }
+        let (entries, documents) = self.look(world, &left).await?;
+        let mut others = self.others(entries.clone());
+        let (due, right) = self.decide(world, &mut others, left, documents).await?;
+        let (written, staying) =
+            join!(self.write(world, due, entries), staying(world, &right, &others));
+        written?;
+        let is_proven = |task: &Task| {
+            let witnesses = witnesses(task, &others);
+            !witnesses.is_empty() && witnesses.iter().all(|index| staying.contains(index))
+        };
+        let unproven = right.into_iter().filter(|(_, task)| !is_proven(task));
+        Ok(unproven.map(|(left, _)| left).collect())
+    }
+
+    /// The register, once it shows what this connection said, and the documents.
+    async fn look<W: World>(&self, world: &W, left: &[Left]) -> Result<Look, Failure> {
         let look = || async {
             let failed = |error| Early::Failed(Failure::Call(error));
-            let (own, entries) = join!(world.read(self.party.arn), world.list());
+            let (own, entries, documents) =
+                join!(world.read(self.party.arn), world.list(), self.read(world, left));
             let (own, entries) = (own.map_err(failed)?, entries.map_err(failed)?);
+            let look = (entries, documents.map_err(Early::Failed)?);
             let is_seen = match (own, self.mark) {
                 (Some(policy), Some(mark)) => Record::read(&policy.tags).as_ref() == Some(mark),
                 (None, _) | (_, None) => true,
             };
-            if is_seen { Ok(entries) } else { Err(Early::Unseen(entries)) }
+            if is_seen { Ok(look) } else { Err(Early::Unseen(look)) }
         };
         let is_unseen = |early: &Early| matches!(early, Early::Unseen(_));
         match look.retry(until_seen()).when(is_unseen).await {
-            Ok(entries) | Err(Early::Unseen(entries)) => Ok(entries),
+            Ok(look) | Err(Early::Unseen(look)) => Ok(look),
             Err(Early::Failed(failure)) => Err(failure),
         }
     }
 
-    /// Settles one entry. That there is nothing to do is not believed at once: the entry is owned,
-    /// so it was there, and whoever still wants it may be leaving at this very moment.
-    async fn settle<W: World>(
-        &self,
-        world: &W,
-        target: &Target,
-        name: &str,
-        entries: &[Entry],
-    ) -> Result<(), Failure> {
-        if self.act(world, target, name, entries.to_vec()).await? {
-            return Ok(());
-        }
-        let look = || async {
-            let entries = world.list().await.map_err(|error| Some(Failure::Call(error)))?;
-            match self.act(world, target, name, entries).await {
-                Ok(true) => Ok(()),
-                Ok(false) => Err(None),
-                Err(failure) => Err(Some(failure)),
-            }
-        };
-        match look.retry(second_looks()).when(Option::is_none).await {
-            Ok(()) | Err(None) => Ok(()),
-            Err(Some(failure)) => Err(failure),
-        }
+    async fn read<W: World>(&self, world: &W, left: &[Left]) -> Result<Vec<Document>, Failure> {
+        let account = self.party.account;
+        try_join_all(left.iter().map(|left| documents::read(world, &left.target, account))).await
     }
 
-    /// Writes what is to be written, and looks once more after the entry is gone: a connection
-    /// made in between saw it standing. False if there is nothing to write.
-    async fn act<W: World>(
+    fn others(&self, entries: Vec<Entry>) -> Others {
+        Others::new(entries, self.party.arn, self.party.storage.bucket)
+    }
+
+    /// What is to be written, and what is right as it stands.
+    async fn decide<W: World>(
         &self,
         world: &W,
-        target: &Target,
-        name: &str,
+        others: &mut Others,
+        left: Vec<Left>,
+        documents: Vec<Document>,
+    ) -> Result<(Tasks, Tasks), Failure> {
+        let (mut due, mut right) = (vec![], vec![]);
+        for (left, document) in left.into_iter().zip(documents) {
+            let about = (left.target.clone(), document);
+            let task = Task::decide(world, &self.party, others, about, [left.name.clone()]).await?;
+            let is_right = task.settle(&task.document)?.document.is_none();
+            if is_right { &mut right } else { &mut due }.push((left, task));
+        }
+        Ok((due, right))
+    }
+
+    /// Writes what is to be written, and looks once more after the entries are gone: a connection
+    /// made in between saw them standing.
+    async fn write<W: World>(
+        &self,
+        world: &W,
+        mut due: Tasks,
         mut entries: Vec<Entry>,
-    ) -> Result<bool, Failure> {
-        let Party { arn, account, storage, .. } = self.party;
-        let mut has_written = false;
-        loop {
-            let document = documents::read(world, target, account).await?;
-            let mut others = Others::new(entries.clone(), arn, storage.bucket);
-            let (about, owned) = ((target.clone(), document), [name.to_owned()]);
-            let mut task = Task::decide(world, &self.party, &mut others, about, owned).await?;
-            if task.settle(&task.document)?.document.is_none() {
-                return Ok(has_written);
-            }
-            has_written = true;
-            if let Err(failure) = task.write(world, account).await {
-                // A key or bucket that is gone, or as good as, has no grants.
-                let is_gone = failure.call().is_some_and(|error| error.kind.is_gone());
-                return if is_gone { Ok(true) } else { Err(failure) };
-            }
-            let (agrees, now) = join!(task.agrees(world, account), world.list());
+    ) -> Result<(), Failure> {
+        let account = self.party.account;
+        while !due.is_empty() {
+            let written = due.into_iter().map(|(left, task)| async {
+                let written = or_gone(task.write(world, account).await)?;
+                Ok::<_, Failure>(written.map(|()| (left, task)))
+            });
+            let mut stand: Tasks = try_join_all(written).await?.into_iter().flatten().collect();
+            let agree = stand.iter().map(|(_, task)| task.agrees(world, account));
+            let (agreed, now) = join!(try_join_all(agree), world.list());
             let mut now = now?;
-            if !agrees? {
+            if agreed?.contains(&false) {
+                let confirmed = stand.iter_mut().map(|(_, task)| task.confirm(world, &self.party));
+                try_join_all(confirmed).await?;
                 // What took its time to be seen may have hidden who came in the meantime.
-                task.confirm(world, &self.party).await?;
                 now = world.list().await?;
             }
             if now.iter().all(|entry| entries.contains(entry)) {
-                return Ok(true);
+                break;
             }
             entries = now;
+            let left: Vec<Left> = stand.into_iter().map(|(left, _)| left).collect();
+            let documents = self.read(world, &left).await?;
+            let mut others = self.others(entries.clone());
+            (due, _) = self.decide(world, &mut others, left, documents).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A key or bucket that is gone, or as good as, has no grants.
+fn or_gone(written: Result<(), Failure>) -> Result<Option<()>, Failure> {
+    match written {
+        Err(failure) if failure.call().is_some_and(|error| error.kind.is_gone()) => Ok(None),
+        written => written.map(Some),
+    }
+}
+
+/// The connections that an entry stands for, as many as it takes to tell: one, and one for each
+/// role in it. By their place among the others; none if the entry stands for nobody.
+fn witnesses(task: &Task, others: &Others) -> Vec<usize> {
+    let mut roles = task.wanted_roles();
+    let mut witnesses = vec![];
+    for (index, (entry, record)) in others.known().iter().enumerate() {
+        let interest = task.target.interest([(entry.bucket.as_str(), record)].into_iter());
+        let is_telling = interest.roles.iter().any(|role| roles.contains(role.as_str()));
+        if interest.wanted && (witnesses.is_empty() || is_telling) {
+            roles.retain(|role| !interest.roles.contains(*role));
+            witnesses.push(index);
         }
     }
+    if roles.is_empty() { witnesses } else { vec![] }
+}
+
+/// Those of the witnesses whose stack is at rest: they are not about to leave.
+async fn staying<W: World>(world: &W, right: &Tasks, others: &Others) -> BTreeSet<usize> {
+    let all = right.iter().flat_map(|(_, task)| witnesses(task, others));
+    let distinct: BTreeSet<usize> = all.collect();
+    let asked = others.known().iter().enumerate().filter(|(index, _)| distinct.contains(index));
+    let stay = asked.map(|(index, (entry, record))| async move {
+        fence::is_at_rest(world, entry, record).await.then_some(index)
+    });
+    join_all(stay).await.into_iter().flatten().collect()
 }

@@ -187,12 +187,17 @@ async fn remove_once<W: World>(
     }
     let what = left.get_or_init(|| remains.inventory(&arn, record.as_ref())).clone();
     let removed = async {
-        if let Some(record) = record {
-            let_go(world, remains, record, &arn, home, versioning).await?;
-        }
-        let ((), detached, unversioned) =
-            join!(folder, detach(world, &arn), remove_versions(world, &arn));
-        detached.and(unversioned)?;
+        let record = match record {
+            Some(record) => Some(mark(world, record, &arn).await?),
+            None => None,
+        };
+        let ((), released, detached, unversioned) = join!(
+            folder,
+            release(world, remains, record.as_ref(), &arn, home, versioning),
+            detach(world, &arn),
+            remove_versions(world, &arn),
+        );
+        released.and(detached).and(unversioned)?;
         or_gone(world.remove(&arn).await)?;
         Ok::<(), Failure>(())
     };
@@ -216,19 +221,25 @@ async fn remove_versions<W: World>(world: &W, arn: &str) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Says in the register that this connection wants nothing any more, then acts on it.
-async fn let_go<W: World>(
-    world: &W,
-    remains: &Remains,
-    before: Record,
-    arn: &str,
-    home: &Home,
-    versioning: Versioning,
-) -> Result<(), Failure> {
+/// Says in the register that this connection wants nothing any more.
+async fn mark<W: World>(world: &W, before: Record, arn: &str) -> Call<Record> {
     let record = Record { state: State::Deleting, ..before.clone() }.released();
     if record != before {
         world.tag(arn, &record.tags()).await?;
     }
+    Ok(record)
+}
+
+/// Takes the shared entries along that nobody else wants.
+async fn release<W: World>(
+    world: &W,
+    remains: &Remains,
+    record: Option<&Record>,
+    arn: &str,
+    home: &Home,
+    versioning: Versioning,
+) -> Result<(), Failure> {
+    let Some(record) = record else { return Ok(()) };
     let storage = Storage {
         partition: &home.partition,
         bucket: &remains.bucket,
@@ -238,7 +249,7 @@ async fn let_go<W: World>(
     };
     let account = home.account.as_str();
     let party = Party { arn, account, storage, wants: false, role: None };
-    Leaver { party, mark: Some(&record) }.release(world, &record).await
+    Leaver { party, mark: Some(record) }.release(world, record).await
 }
 
 /// Removes the folder if it is only ours. Data is never deleted, and not being allowed to look or

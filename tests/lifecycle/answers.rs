@@ -36,6 +36,7 @@ async fn hang(kind: &str, before: Option<&Value>, properties: &Value, call: usiz
     let received = stack.standing.as_ref().map(|standing| standing.physical_id.clone());
     let request = stack.request(kind, received.as_deref(), properties, before);
     let untouched = account.state();
+    stack.starts(kind);
     let answer = stack.send(Weather::at(call, Mishap::HangAfter), &request).await;
     if answer.success {
         return false;
@@ -182,6 +183,22 @@ async fn no_answer_exceeds_4096_bytes() {
 }
 
 /// Whatever may be looked at is denied: a warning each, and still an answer that fits.
+/// Of the default encryption by an alias it is known which key that is.
+#[tokio::test(start_paused = true)]
+async fn another_name_of_the_same_key_is_no_warning() {
+    for (key, is_quiet) in [(KEY, true), (OTHER_KEY, false)] {
+        let mut state = lab::lived_in();
+        state.key(key).alias = Some("alias/data".to_owned());
+        let encryption = state.bucket(BUCKET).encryption.as_mut().unwrap();
+        encryption.key = Some("alias/data".to_owned());
+        let account = Account::new(state);
+        let mut stack = Stack::new(&account, "lab", "Connection");
+        let properties = with(folder("project-a"), &[("KmsKeyId", KEY.into())]);
+        let answer = stack.deploy_in(Weather::fair(), &properties).await;
+        assert_eq!(answer.data["Warnings"] == "", is_quiet, "{}", answer.data["Warnings"]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn warnings_never_keep_an_answer_from_fitting() {
     for actions in [

@@ -40,6 +40,7 @@ async fn calls(
     let received = stack.standing.as_ref().map(|standing| standing.physical_id.as_str());
     let kind = if before.is_some() { "Update" } else { "Create" };
     let request = stack.request(kind, received, properties, before);
+    stack.starts(kind);
     assert!(stack.send(Weather::fair(), &request).await.success);
     (1..).zip(account.calls().split_off(already)).collect()
 }

@@ -157,5 +157,5 @@ async fn connections_survive_other_writers_of_their_documents() {
 
 #[tokio::test(start_paused = true)]
 async fn connections_survive_replicas_that_are_late() {
-    histories(300..330, Hardship { lag: 300, ..PLAIN }).await;
+    histories(470..500, Hardship { lag: 300, ..PLAIN }).await;
 }

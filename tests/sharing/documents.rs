@@ -142,6 +142,7 @@ async fn nobody_loses_the_right_to_edit_the_key_policy() {
     let id = stack.standing.clone().unwrap().physical_id;
     for (kind, old) in [("Update", Some(&folder("one"))), ("Delete", None)] {
         let request = stack.request(kind, Some(&id), &folder("one"), old);
+        stack.starts(kind);
         let answer = stack.send(Weather::fair(), &request).await;
         assert!(answer.reason.starts_with("InvalidRequest: "), "{kind}: {}", answer.reason);
         assert!(answer.reason.contains("`kms:PutKeyPolicy`"), "{kind}: {}", answer.reason);

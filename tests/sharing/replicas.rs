@@ -61,8 +61,8 @@ async fn a_delete_is_not_fooled_by_a_register_from_before_its_create() {
 async fn the_last_delete_is_not_fooled_by_a_register_that_shows_the_one_before_it() {
     for read in ["iam:ListPolicies", "iam:GetPolicy"] {
         let account = Account::new(lab::lived_in());
-        let mut one = Stack::new(&account, "lab", "One");
-        let mut two = Stack::new(&account, "lab", "Two");
+        let mut one = Stack::new(&account, "one", "Connection");
+        let mut two = Stack::new(&account, "two", "Connection");
         assert!(one.deploy(&folder("one")).await);
         assert!(two.deploy(&folder("two")).await);
         let both = account.state();
@@ -70,6 +70,7 @@ async fn the_last_delete_is_not_fooled_by_a_register_that_shows_the_one_before_i
         let hanging = Weather::on("iam:DeletePolicy", Mishap::Hang);
         let id = one.standing.clone().unwrap().physical_id;
         let delete = one.request("Delete", Some(&id), &folder("one"), None);
+        one.status("DELETE_IN_PROGRESS", "DELETE_IN_PROGRESS");
         assert!(!one.send(hanging, &delete).await.success);
         account.show(&both, read, 2);
         assert!(two.delete().await);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use ica_storage::ports::StackResource;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -51,14 +52,16 @@ pub(crate) struct LoggedCall {
     pub(crate) action: &'static str,
     pub(crate) resource: String,
     pub(crate) is_write: bool,
+    /// How old the account was.
+    pub(crate) at: Duration,
 }
 
 /// What CloudFormation says of a stack.
 #[derive(Debug, Default)]
 struct Statuses {
     stack: Option<String>,
-    /// By logical id: the status, the one before, and how many reads still show that.
-    resources: BTreeMap<String, (String, Option<String>, usize)>,
+    /// By logical id: the resource, what it was before, and how many reads still show that.
+    resources: BTreeMap<String, (StackResource, Option<StackResource>, usize)>,
 }
 
 impl Account {
@@ -81,6 +84,10 @@ impl Account {
 
     pub(super) fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap()
+    }
+
+    pub(crate) fn age(&self) -> Duration {
+        self.opened.elapsed()
     }
 
     /// The account as it stands.
@@ -156,28 +163,39 @@ impl Account {
         self.books().calls[calls..].iter().filter(|call| call.is_write).cloned().collect()
     }
 
-    pub(crate) fn set_status(&self, stack: &str, logical_id: &str, resource: &str, whole: &str) {
+    pub(crate) fn set_status(
+        &self,
+        stack: &str,
+        logical_id: &str,
+        resource: StackResource,
+        whole: &str,
+    ) {
         let mut books = self.books();
         let lag = books.status_lag;
         let statuses = books.statuses.entry(stack.to_owned()).or_default();
-        statuses.stack = Some(whole.to_owned());
-        let before = statuses.resources.remove(logical_id).map(|(status, ..)| status);
-        statuses.resources.insert(logical_id.to_owned(), (resource.to_owned(), before, lag));
+        let before = statuses.resources.remove(logical_id).map(|(resource, ..)| resource);
+        // It is at rest when all of it is.
+        let mut others = statuses.resources.values();
+        let is_busy = others.any(|(other, ..)| other.status.ends_with("_IN_PROGRESS"));
+        if !(is_busy && whole.ends_with("_COMPLETE")) {
+            statuses.stack = Some(whole.to_owned());
+        }
+        statuses.resources.insert(logical_id.to_owned(), (resource, before, lag));
     }
 
     pub(super) fn stack_status(&self, stack: &str) -> Option<String> {
         self.books().statuses.get(stack)?.stack.clone()
     }
 
-    pub(super) fn resource_status(&self, stack: &str, logical_id: &str) -> Option<String> {
+    pub(super) fn resource(&self, stack: &str, logical_id: &str) -> Option<StackResource> {
         let mut books = self.books();
         let resources = &mut books.statuses.get_mut(stack)?.resources;
-        let (status, before, lag) = resources.get_mut(logical_id)?;
+        let (resource, before, lag) = resources.get_mut(logical_id)?;
         if *lag > 0 {
             *lag -= 1;
             return before.clone();
         }
-        Some(status.clone())
+        Some(resource.clone())
     }
 
     /// The date IAM would give: whole seconds.

@@ -5,7 +5,8 @@ use ica_storage::domain::register::Entry;
 use ica_storage::domain::seen::{Encryption, Folder, Key, Policy};
 use ica_storage::domain::spec::Tag;
 use ica_storage::ports::{
-    Attachment, Bucket, Buckets, Call, CallErrorKind, Keys, Policies, Stacks, Version,
+    Attachment, Bucket, Buckets, Call, CallErrorKind, Keys, Policies, StackResource, Stacks,
+    Version,
 };
 use serde_json::Value;
 
@@ -298,8 +299,8 @@ impl Policies for Session<'_> {
 }
 
 impl Stacks for Session<'_> {
-    async fn resource_status(&self, stack_id: &str, logical_id: &str) -> Call<Option<String>> {
-        let look = || Ok(self.account.resource_status(stack_id, logical_id));
+    async fn resource(&self, stack_id: &str, logical_id: &str) -> Call<Option<StackResource>> {
+        let look = || Ok(self.account.resource(stack_id, logical_id));
         self.call("cloudformation:DescribeStackResource", stack_id, false, look).await
     }
 

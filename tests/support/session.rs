@@ -50,6 +50,8 @@ pub(crate) struct Weather {
     pub(crate) faults: Vec<Fault>,
     /// Every call takes some milliseconds on its way there and back.
     pub(crate) pace: Option<Chance>,
+    /// Every call takes this long.
+    pub(crate) latency: Option<Duration>,
     /// So many of its writes to shared documents are overwritten at once by another writer.
     pub(crate) overwrites: usize,
     /// That writer leaves a statement or a rule of its own.
@@ -172,7 +174,8 @@ impl<'a> Session<'a> {
         effect: impl FnOnce() -> Result<T, No>,
     ) -> Call<T> {
         let (mishap, words) = self.depart(action);
-        let logged = LoggedCall { action, resource: resource.to_owned(), is_write };
+        let at = self.account.age();
+        let logged = LoggedCall { action, resource: resource.to_owned(), is_write, at };
         self.account.books().calls.push(logged);
         if let Some((turns, who)) = self.turns {
             turns.pass(who).await;
@@ -227,9 +230,14 @@ impl<'a> Session<'a> {
         reason = "the account takes its time, the engine does not"
     )]
     async fn dawdle(&self) {
-        let pace = self.course.lock().unwrap().weather.pace.as_mut().map(|pace| pace.below(40));
-        if let Some(milliseconds) = pace {
-            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        let time = {
+            let weather = &mut self.course.lock().unwrap().weather;
+            let pace = weather.pace.as_mut().map(|pace| Duration::from_millis(pace.below(40)));
+            // Half of it on the way there, half on the way back.
+            pace.or(weather.latency.map(|latency| latency / 2))
+        };
+        if let Some(time) = time {
+            tokio::time::sleep(time).await;
         }
     }
 }

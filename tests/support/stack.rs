@@ -6,6 +6,7 @@ use ica_storage::cloudformation::request::{Kind, Request};
 use ica_storage::domain::attributes;
 use ica_storage::engine::failure::Trace;
 use ica_storage::engine::{self, Context};
+use ica_storage::ports::StackResource;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -214,7 +215,16 @@ impl<'a> Stack<'a> {
     }
 
     pub(crate) fn status(&self, resource: &str, stack: &str) {
+        let standing = self.standing.as_ref();
+        let physical_id = standing.map(|it| it.physical_id.clone()).unwrap_or_default();
+        let resource = StackResource { status: resource.to_owned(), physical_id };
         self.account.set_status(&self.id, &self.logical_id, resource, stack);
+    }
+
+    /// What CloudFormation says before it sends a request.
+    pub(crate) fn starts(&self, kind: &str) {
+        let status = format!("{}_IN_PROGRESS", kind.to_uppercase());
+        self.status(&status, &status);
     }
 
     /// An event, read as the provider reads it.
