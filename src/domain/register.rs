@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::domain::ica::Storage;
 use crate::domain::identity::{Identity, Owner, REGISTER_PATH};
 use crate::domain::shared::{Claim, Shared};
 use crate::domain::spec::{Place, Tag};
@@ -244,6 +245,15 @@ pub struct Interest {
 }
 
 impl Target {
+    /// The document of a connection's storage.
+    pub fn of(shared: Shared, storage: &Storage<'_>) -> Self {
+        let of = match shared {
+            Shared::KeyPolicy => storage.key_arn,
+            Shared::BucketPolicy | Shared::Cors => storage.bucket,
+        };
+        Self { shared, of: of.to_owned() }
+    }
+
     /// What these connections want of the document. Those that adopted an entry of somebody
     /// else's need none of ours.
     pub fn interest<'a>(&self, others: impl Iterator<Item = (&'a str, &'a Record)>) -> Interest {

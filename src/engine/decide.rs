@@ -113,7 +113,7 @@ async fn shared_documents<W: World>(
     let party = job.party(goal, &arn);
     let mut tasks = vec![];
     for shared in Shared::ALL {
-        let target = target(goal, shared);
+        let target = Target::of(shared, &goal.storage());
         let had = before.map(|before| before.claim_on(&target)).unwrap_or_default();
         if !goal.wants(shared) {
             record.set_claim(shared, had.released());
@@ -133,14 +133,6 @@ async fn shared_documents<W: World>(
         tasks.push(task);
     }
     Ok((record, tasks))
-}
-
-fn target(goal: &Goal, shared: Shared) -> Target {
-    let of = match shared {
-        Shared::KeyPolicy => goal.key_arn.clone(),
-        Shared::BucketPolicy | Shared::Cors => goal.spec.bucket.as_str().to_owned(),
-    };
-    Target { shared, of }
 }
 
 /// The key this connection leaves now, or has left without settling the statement there.

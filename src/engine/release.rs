@@ -90,13 +90,9 @@ impl Leaver<'_> {
         let former = record.former.as_ref().map(|former| {
             (Target { shared: Shared::KeyPolicy, of: former.key_arn.clone() }, &former.claim)
         });
-        let own = Shared::ALL.into_iter().map(|shared| {
-            let of = match shared {
-                Shared::KeyPolicy => self.party.storage.key_arn,
-                Shared::BucketPolicy | Shared::Cors => self.party.storage.bucket,
-            };
-            (Target { shared, of: of.to_owned() }, record.claim(shared))
-        });
+        let own = Shared::ALL
+            .map(|shared| (Target::of(shared, &self.party.storage), record.claim(shared)))
+            .into_iter();
         own.chain(former)
             .filter_map(|(target, claim)| match claim {
                 Claim::Released(name) => Some(Left { target, name: name.clone() }),
