@@ -5,6 +5,8 @@ use std::time::Duration;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 
+pub mod actions;
+
 mod classify;
 
 mod iam;

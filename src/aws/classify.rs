@@ -4,28 +4,25 @@ use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId;
 
+use crate::aws::actions::Action;
 use crate::ports::{Call, CallError, CallErrorKind};
 
 /// Names the call that failed.
 pub(super) trait Named<T> {
-    /// The IAM action it needs and what it was made on.
-    fn named(self, action: &'static str, resource: &str) -> Call<T>;
+    /// The permission it needs and what it was made on.
+    fn named(self, action: Action, resource: &str) -> Call<T>;
 }
 
 impl<T, E> Named<T> for Result<T, SdkError<E, HttpResponse>>
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    fn named(self, action: &'static str, resource: &str) -> Call<T> {
+    fn named(self, action: Action, resource: &str) -> Call<T> {
         self.map_err(|error| call_error(action, resource, &error))
     }
 }
 
-fn call_error<E>(
-    action: &'static str,
-    resource: &str,
-    error: &SdkError<E, HttpResponse>,
-) -> CallError
+fn call_error<E>(action: Action, resource: &str, error: &SdkError<E, HttpResponse>) -> CallError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
@@ -38,7 +35,7 @@ where
         (None, None) => in_words(error),
     };
     CallError {
-        action,
+        action: action.as_granted(),
         resource: resource.to_owned(),
         kind: kind(code, &message, status),
         code: code.to_owned(),

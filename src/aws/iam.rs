@@ -5,6 +5,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::aws::Aws;
+use crate::aws::actions::Action;
 use crate::aws::classify::{Named, absent};
 use crate::domain::identity::REGISTER_PATH;
 use crate::domain::register::Entry;
@@ -23,7 +24,7 @@ impl Policies for Aws {
         let mut pages = request.into_paginator().items().send();
         let mut entries = vec![];
         while let Some(policy) = pages.next().await {
-            let policy = policy.named("iam:ListPolicies", REGISTER_PATH)?;
+            let policy = policy.named(Action::ListPolicies, REGISTER_PATH)?;
             let created =
                 policy.create_date.and_then(|date| date.to_millis().ok()).unwrap_or_default();
             let (arn, name, path) = (policy.arn, policy.policy_name, policy.path);
@@ -38,7 +39,8 @@ impl Policies for Aws {
     }
 
     async fn read(&self, arn: &str) -> Call<Option<Policy>> {
-        let output = self.iam.get_policy().policy_arn(arn).send().await.named("iam:GetPolicy", arn);
+        let output =
+            self.iam.get_policy().policy_arn(arn).send().await.named(Action::GetPolicy, arn);
         let policy = absent(output)?.and_then(|output| output.policy);
         Ok(policy.map(|policy| Policy {
             version: policy.default_version_id.unwrap_or_default(),
@@ -53,7 +55,7 @@ impl Policies for Aws {
 
     async fn document(&self, arn: &str, version: &str) -> Call<Value> {
         let request = self.iam.get_policy_version().policy_arn(arn).version_id(version);
-        let output = request.send().await.named("iam:GetPolicyVersion", arn)?;
+        let output = request.send().await.named(Action::GetPolicyVersion, arn)?;
         let document =
             output.policy_version.and_then(|version| version.document).unwrap_or_default();
         // It comes URL-encoded. What is no JSON differs from every document, and is replaced.
@@ -64,12 +66,12 @@ impl Policies for Aws {
     async fn create(&self, path: &str, name: &str, document: &Value, tags: &[Tag]) -> Call<()> {
         let request = self.iam.create_policy().path(path).policy_name(name);
         let request = request.policy_document(document.to_string()).set_tags(Some(iam_tags(tags)?));
-        request.send().await.named("iam:CreatePolicy", name).map(drop)
+        request.send().await.named(Action::CreatePolicy, name).map(drop)
     }
 
     async fn versions(&self, arn: &str) -> Call<Vec<Version>> {
         let output = self.iam.list_policy_versions().policy_arn(arn).max_items(PAGE).send().await;
-        let output = output.named("iam:ListPolicyVersions", arn)?;
+        let output = output.named(Action::ListPolicyVersions, arn)?;
         let mut versions = output.versions.unwrap_or_default();
         versions.sort_by_key(|version| version.create_date);
         let versions = versions.into_iter().map(|version| Version {
@@ -82,24 +84,24 @@ impl Policies for Aws {
     async fn add_version(&self, arn: &str, document: &Value) -> Call<()> {
         let request = self.iam.create_policy_version().policy_arn(arn).set_as_default(true);
         let output = request.policy_document(document.to_string()).send().await;
-        output.named("iam:CreatePolicyVersion", arn).map(drop)
+        output.named(Action::CreatePolicyVersion, arn).map(drop)
     }
 
     async fn remove_version(&self, arn: &str, version: &str) -> Call<()> {
         let output =
             self.iam.delete_policy_version().policy_arn(arn).version_id(version).send().await;
-        absent(output.named("iam:DeletePolicyVersion", arn)).map(drop)
+        absent(output.named(Action::DeletePolicyVersion, arn)).map(drop)
     }
 
     async fn tag(&self, arn: &str, tags: &[Tag]) -> Call<()> {
         let output =
             self.iam.tag_policy().policy_arn(arn).set_tags(Some(iam_tags(tags)?)).send().await;
-        output.named("iam:TagPolicy", arn).map(drop)
+        output.named(Action::TagPolicy, arn).map(drop)
     }
 
     async fn untag(&self, arn: &str, keys: &[String]) -> Call<()> {
         let request = self.iam.untag_policy().policy_arn(arn).set_tag_keys(Some(keys.to_vec()));
-        request.send().await.named("iam:UntagPolicy", arn).map(drop)
+        request.send().await.named(Action::UntagPolicy, arn).map(drop)
     }
 
     async fn attachments(&self, arn: &str) -> Call<Vec<Attachment>> {
@@ -110,7 +112,7 @@ impl Policies for Aws {
         let mut pages = request.into_paginator().send();
         let mut attachments = vec![];
         while let Some(page) = pages.next().await {
-            let page = page.named("iam:ListEntitiesForPolicy", arn)?;
+            let page = page.named(Action::ListEntitiesForPolicy, arn)?;
             let users =
                 page.policy_users.unwrap_or_default().into_iter().filter_map(|user| user.user_name);
             let groups = page
@@ -132,15 +134,15 @@ impl Policies for Aws {
         let call = match from {
             Attachment::User(name) => {
                 let request = iam.detach_user_policy().user_name(name).policy_arn(arn);
-                request.send().await.named("iam:DetachUserPolicy", name).map(drop)
+                request.send().await.named(Action::DetachUserPolicy, name).map(drop)
             }
             Attachment::Group(name) => {
                 let request = iam.detach_group_policy().group_name(name).policy_arn(arn);
-                request.send().await.named("iam:DetachGroupPolicy", name).map(drop)
+                request.send().await.named(Action::DetachGroupPolicy, name).map(drop)
             }
             Attachment::Role(name) => {
                 let request = iam.detach_role_policy().role_name(name).policy_arn(arn);
-                request.send().await.named("iam:DetachRolePolicy", name).map(drop)
+                request.send().await.named(Action::DetachRolePolicy, name).map(drop)
             }
         };
         absent(call).map(drop)
@@ -152,7 +154,7 @@ impl Policies for Aws {
             .policy_arn(arn)
             .send()
             .await
-            .named("iam:DeletePolicy", arn)
+            .named(Action::DeletePolicy, arn)
             .map(drop)
     }
 }
@@ -160,7 +162,7 @@ impl Policies for Aws {
 fn iam_tags(tags: &[Tag]) -> Call<Vec<IamTag>> {
     let tag = |tag: &Tag| IamTag::builder().key(&tag.key).value(&tag.value).build();
     tags.iter().map(tag).collect::<Result<_, _>>().map_err(|error| CallError {
-        action: "iam:TagPolicy",
+        action: Action::TagPolicy.as_granted(),
         resource: REGISTER_PATH.to_owned(),
         kind: CallErrorKind::Other,
         code: String::new(),

@@ -7,6 +7,7 @@ use aws_sdk_s3::types::{
 use serde_json::{Map, Value};
 
 use crate::aws::Aws;
+use crate::aws::actions::Action;
 use crate::aws::classify::{Named, absent, unset};
 use crate::domain::ica::Versioning;
 use crate::domain::seen::{Encryption, Folder};
@@ -35,14 +36,14 @@ impl Buckets for Aws {
         if elsewhere.is_some() {
             return Ok(elsewhere);
         }
-        let output = absent(output.named("s3:ListBucket", bucket.name))?;
+        let output = absent(output.named(Action::ListBucket, bucket.name))?;
         Ok(output.map(|output| output.bucket_region.unwrap_or_default()))
     }
 
     async fn versioning(&self, bucket: Bucket<'_>) -> Call<Versioning> {
         let request = self.s3.get_bucket_versioning().bucket(bucket.name);
         let output = request.expected_bucket_owner(bucket.owner).send().await;
-        Ok(match output.named("s3:GetBucketVersioning", bucket.name)?.status {
+        Ok(match output.named(Action::GetBucketVersioning, bucket.name)?.status {
             Some(BucketVersioningStatus::Enabled) => Versioning::Enabled,
             Some(_) => Versioning::Suspended,
             None => Versioning::Unversioned,
@@ -52,7 +53,7 @@ impl Buckets for Aws {
     async fn encryption(&self, bucket: Bucket<'_>) -> Call<Option<Encryption>> {
         let request = self.s3.get_bucket_encryption().bucket(bucket.name);
         let output = request.expected_bucket_owner(bucket.owner).send().await;
-        let output = unset(output.named("s3:GetEncryptionConfiguration", bucket.name))?;
+        let output = unset(output.named(Action::GetEncryptionConfiguration, bucket.name))?;
         let rule = output
             .and_then(|output| output.server_side_encryption_configuration)
             .and_then(|configuration| configuration.rules.into_iter().next());
@@ -69,7 +70,7 @@ impl Buckets for Aws {
     async fn ownership(&self, bucket: Bucket<'_>) -> Call<Option<String>> {
         let request = self.s3.get_bucket_ownership_controls().bucket(bucket.name);
         let output = request.expected_bucket_owner(bucket.owner).send().await;
-        let output = unset(output.named("s3:GetBucketOwnershipControls", bucket.name))?;
+        let output = unset(output.named(Action::GetBucketOwnershipControls, bucket.name))?;
         let rule = output
             .and_then(|output| output.ownership_controls)
             .and_then(|controls| controls.rules.into_iter().next());
@@ -79,7 +80,7 @@ impl Buckets for Aws {
     async fn public_access_off(&self, bucket: Bucket<'_>) -> Call<Vec<&'static str>> {
         let request = self.s3.get_public_access_block().bucket(bucket.name);
         let output = request.expected_bucket_owner(bucket.owner).send().await;
-        let output = unset(output.named("s3:GetBucketPublicAccessBlock", bucket.name))?;
+        let output = unset(output.named(Action::GetBucketPublicAccessBlock, bucket.name))?;
         let block = output.and_then(|output| output.public_access_block_configuration);
         let block = block.as_ref();
         let switches = [
@@ -94,7 +95,7 @@ impl Buckets for Aws {
     async fn notifications(&self, bucket: Bucket<'_>) -> Call<Vec<String>> {
         let request = self.s3.get_bucket_notification_configuration().bucket(bucket.name);
         let output = request.expected_bucket_owner(bucket.owner).send().await;
-        let output = output.named("s3:GetBucketNotification", bucket.name)?;
+        let output = output.named(Action::GetBucketNotification, bucket.name)?;
         let lambdas = output.lambda_function_configurations.unwrap_or_default();
         let queues = output.queue_configurations.unwrap_or_default();
         let topics = output.topic_configurations.unwrap_or_default();
@@ -119,25 +120,26 @@ impl Buckets for Aws {
     async fn read_policy(&self, bucket: Bucket<'_>) -> Call<Option<String>> {
         let request = self.s3.get_bucket_policy().bucket(bucket.name);
         let output = request.expected_bucket_owner(bucket.owner).send().await;
-        Ok(unset(output.named("s3:GetBucketPolicy", bucket.name))?.and_then(|output| output.policy))
+        Ok(unset(output.named(Action::GetBucketPolicy, bucket.name))?
+            .and_then(|output| output.policy))
     }
 
     async fn write_policy(&self, bucket: Bucket<'_>, policy: Option<&str>) -> Call<()> {
         if let Some(policy) = policy {
             let request = self.s3.put_bucket_policy().bucket(bucket.name).policy(policy);
             let output = request.expected_bucket_owner(bucket.owner).send().await;
-            output.named("s3:PutBucketPolicy", bucket.name).map(drop)
+            output.named(Action::PutBucketPolicy, bucket.name).map(drop)
         } else {
             let request = self.s3.delete_bucket_policy().bucket(bucket.name);
             let output = request.expected_bucket_owner(bucket.owner).send().await;
-            output.named("s3:DeleteBucketPolicy", bucket.name).map(drop)
+            output.named(Action::DeleteBucketPolicy, bucket.name).map(drop)
         }
     }
 
     async fn read_cors(&self, bucket: Bucket<'_>) -> Call<Vec<Value>> {
         let request = self.s3.get_bucket_cors().bucket(bucket.name);
         let output = request.expected_bucket_owner(bucket.owner).send().await;
-        let output = unset(output.named("s3:GetBucketCORS", bucket.name))?;
+        let output = unset(output.named(Action::GetBucketCORS, bucket.name))?;
         let rules = output.and_then(|output| output.cors_rules).unwrap_or_default();
         Ok(rules.into_iter().map(from_rule).collect())
     }
@@ -146,13 +148,13 @@ impl Buckets for Aws {
         if rules.is_empty() {
             let request = self.s3.delete_bucket_cors().bucket(bucket.name);
             let output = request.expected_bucket_owner(bucket.owner).send().await;
-            return output.named("s3:PutBucketCORS", bucket.name).map(drop);
+            return output.named(Action::PutBucketCORS, bucket.name).map(drop);
         }
         let rules = rules.iter().map(to_rule).collect::<Result<Vec<_>, _>>();
         let configuration = rules
             .and_then(|rules| CorsConfiguration::builder().set_cors_rules(Some(rules)).build());
         let configuration = configuration.map_err(|error| CallError {
-            action: "s3:PutBucketCORS",
+            action: Action::PutBucketCORS.as_granted(),
             resource: bucket.name.to_owned(),
             kind: CallErrorKind::Other,
             code: String::new(),
@@ -162,7 +164,7 @@ impl Buckets for Aws {
         let request =
             self.s3.put_bucket_cors().bucket(bucket.name).cors_configuration(configuration);
         let output = request.expected_bucket_owner(bucket.owner).send().await;
-        output.named("s3:PutBucketCORS", bucket.name).map(drop)
+        output.named(Action::PutBucketCORS, bucket.name).map(drop)
     }
 
     async fn read_folder(&self, bucket: Bucket<'_>, prefix: &str) -> Call<Option<Folder>> {
@@ -174,7 +176,7 @@ impl Buckets for Aws {
         if is_hidden.is_some_and(|response| response.status().as_u16() == 400) {
             return Ok(Some(Folder { mark: None, algorithm: None, key: None, version: None }));
         }
-        let output = absent(output.named("s3:GetObject", &address(bucket, prefix)))?;
+        let output = absent(output.named(Action::GetObject, &address(bucket, prefix)))?;
         Ok(output.map(|output| Folder {
             mark: output.metadata.as_ref().and_then(|metadata| metadata.get(OWNER).cloned()),
             algorithm: output.server_side_encryption.map(|algorithm| algorithm.as_str().to_owned()),
@@ -197,7 +199,7 @@ impl Buckets for Aws {
             .metadata(OWNER, mark)
             .if_none_match("*");
         let output = request.expected_bucket_owner(bucket.owner).send().await;
-        match output.named("s3:PutObject", &address(bucket, prefix)) {
+        match output.named(Action::PutObject, &address(bucket, prefix)) {
             // Somebody was faster: what is there is never overwritten.
             Err(error) if error.kind == CallErrorKind::Exists => Ok(()),
             call => call.map(drop),
@@ -210,7 +212,8 @@ impl Buckets for Aws {
         prefix: &str,
         version: Option<&str>,
     ) -> Call<()> {
-        let action = if version.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
+        let action =
+            if version.is_some() { Action::DeleteObjectVersion } else { Action::DeleteObject };
         let request = self.s3.delete_object().bucket(bucket.name).key(prefix);
         let request = request.set_version_id(version.map(str::to_owned));
         let output = request.expected_bucket_owner(bucket.owner).send().await;
@@ -220,7 +223,7 @@ impl Buckets for Aws {
     async fn contents(&self, bucket: Bucket<'_>, prefix: &str, limit: i32) -> Call<Vec<String>> {
         let request = self.s3.list_objects_v2().bucket(bucket.name).prefix(prefix).max_keys(limit);
         let output = request.expected_bucket_owner(bucket.owner).send().await;
-        let contents = output.named("s3:ListBucket", bucket.name)?.contents.unwrap_or_default();
+        let contents = output.named(Action::ListBucket, bucket.name)?.contents.unwrap_or_default();
         Ok(contents.into_iter().filter_map(|object| object.key).collect())
     }
 }

@@ -1,6 +1,7 @@
 //! [`Stacks`] with the CloudFormation SDK.
 
 use crate::aws::Aws;
+use crate::aws::actions::Action;
 use crate::aws::classify::Named;
 use crate::ports::{Call, CallError, CallErrorKind, StackResource, Stacks};
 
@@ -8,7 +9,7 @@ impl Stacks for Aws {
     async fn resource(&self, stack_id: &str, logical_id: &str) -> Call<Option<StackResource>> {
         let request = self.cloudformation.describe_stack_resource();
         let output = request.stack_name(stack_id).logical_resource_id(logical_id).send().await;
-        let output = unknown(output.named("cloudformation:DescribeStackResource", stack_id))?;
+        let output = unknown(output.named(Action::DescribeStackResource, stack_id))?;
         let detail = output.and_then(|output| output.stack_resource_detail);
         Ok(detail.map(|detail| StackResource {
             status: detail.resource_status.map(|it| it.as_str().to_owned()).unwrap_or_default(),
@@ -18,7 +19,7 @@ impl Stacks for Aws {
 
     async fn stack_status(&self, stack_id: &str) -> Call<Option<String>> {
         let output = self.cloudformation.describe_stacks().stack_name(stack_id).send().await;
-        let output = unknown(output.named("cloudformation:DescribeStacks", stack_id))?;
+        let output = unknown(output.named(Action::DescribeStacks, stack_id))?;
         let stack = output.and_then(|output| output.stacks?.into_iter().next());
         Ok(stack.and_then(|stack| stack.stack_status).map(|status| status.as_str().to_owned()))
     }
