@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -54,6 +55,8 @@ class LocalAws:
         self.directory = Path(tempfile.mkdtemp(prefix="ica-storage-aws-"))
         self.log = self.directory / "ministack.log"
         self.port = 0
+        self._clients: dict[tuple[Any, ...], Any] = {}
+        self._making = threading.Lock()
 
     @property
     def endpoint(self) -> str:
@@ -72,9 +75,16 @@ class LocalAws:
     def __exit__(self, *_: object) -> None:
         self._stop()
 
-    def client(self, service: str) -> Any:
-        """A boto3 client of the local account."""
-        return boto3.client(service, config=Config(retries={"total_max_attempts": 1}, proxies={}))
+    def client(self, service: str, **credentials: str) -> Any:
+        """A boto3 client of the local account: as its root, unless other credentials are given."""
+        config = Config(retries={"total_max_attempts": 1}, proxies={})
+        wanted = service, *sorted(credentials.items())
+        # Several threads may use a client, but not make one; and making one takes longer than using it.
+        with self._making:
+            if wanted not in self._clients:
+                client = boto3.client(service, endpoint_url=self.endpoint, config=config, **credentials)
+                self._clients[wanted] = client
+            return self._clients[wanted]
 
     def settings(self) -> dict[str, str]:
         """What a shell has to export to talk to the local account."""
@@ -312,8 +322,13 @@ def _principals(aws: LocalAws) -> dict[str, Any]:
 
 def _buckets(aws: LocalAws) -> dict[str, Any]:
     s3 = aws.client("s3")
+    return {bucket["Name"]: bucket_state(s3, bucket["Name"]) for bucket in s3.list_buckets()["Buckets"]}
 
-    def settings(read: str, member: str, bucket: str) -> Any:
+
+def bucket_state(s3: Any, bucket: str) -> dict[str, Any]:
+    """Everything in a bucket that a connection could change."""
+
+    def settings(read: str, member: str) -> Any:
         """A part of the bucket's configuration; None where it has none."""
         try:
             return getattr(s3, read)(Bucket=bucket).get(member)
@@ -322,15 +337,12 @@ def _buckets(aws: LocalAws) -> dict[str, Any]:
                 return None
             raise
 
-    def one(bucket: str) -> dict[str, Any]:
-        return {
-            "policy": settings("get_bucket_policy", "Policy", bucket),
-            "cors": settings("get_bucket_cors", "CORSRules", bucket),
-            "versioning": settings("get_bucket_versioning", "Status", bucket),
-            "objects": _objects(s3, bucket),
-        }
-
-    return {bucket["Name"]: one(bucket["Name"]) for bucket in s3.list_buckets()["Buckets"]}
+    return {
+        "policy": settings("get_bucket_policy", "Policy"),
+        "cors": settings("get_bucket_cors", "CORSRules"),
+        "versioning": settings("get_bucket_versioning", "Status"),
+        "objects": _objects(s3, bucket),
+    }
 
 
 def _objects(s3: Any, bucket: str) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import illumina
-from aws import ACCOUNT, REGION, Lab, LocalAws, policy_document
+from aws import ACCOUNT, REGION, Lab, LocalAws, bucket_state, policy_document
 
 ROLE = illumina.role(REGION)
 
@@ -73,6 +73,13 @@ def policies(aws: LocalAws, customer: Lab) -> list[str]:
 
 def tags(aws: LocalAws, policy_arn: str) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in aws.client("iam").list_policy_tags(PolicyArn=policy_arn)["Tags"]}
+
+
+def traces(aws: LocalAws, customer: Lab) -> dict[str, Any]:
+    """Everything that connections of this bucket with its key could change, whatever else goes on in the account."""
+    bucket = bucket_state(aws.client("s3"), customer.bucket)
+    del bucket["versioning"]  # which a test may change
+    return {"key": key_policy(aws, customer), "bucket": bucket, "policies": policies(aws, customer)}
 
 
 def objects(aws: LocalAws, customer: Lab) -> list[str]:
