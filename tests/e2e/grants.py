@@ -449,11 +449,13 @@ def _of_the_connection() -> Iterator[str]:
     yield f"Of {asked} pairs of an action and a place that are tried for each of the three, all others are refused."
     yield "Letters in brackets: in a bucket whose versioning is enabled or suspended."
     yield ""
-    yield "Illumina's documents are written to the letter, and reach beyond the folder in three things: the user lists"
-    yield "the names of everything in the bucket; it sets every notification of the bucket; and Illumina's role, with"
-    yield "`CrossAccountAccess`, reads, writes and deletes in the whole bucket, and uses the key outside S3 as well."
-    yield "So give ICA a bucket of its own, or set `CrossAccountAccess: false`. What ICA asks a session for is not known;"
-    yield "the one here asks for everything in the folder. It can never get more than the user has."
+    yield "Illumina's documents are written to the letter, and reach beyond the folder: the user lists the names of"
+    yield "everything in the bucket, and sets all its notifications; Illumina's role reads, writes and deletes in the"
+    yield "whole bucket, unless `CrossAccountAccess` is `false`; and both may use the key outside S3. A bucket and a key"
+    yield "that hold nothing else keep that apart."
+    yield ""
+    yield "What ICA asks a session for is not known; the one here asks for everything in the folder. The simulator"
+    yield "decides for all three, the local AWS for the first two: it knows no role of another account."
 
 
 def _of_the_provider() -> Iterator[str]:
