@@ -1,4 +1,4 @@
-# Needs Rust, Python 3.10 or newer and make; everything else is installed into .venv and target.
+# Needs Rust, Python 3.10 or newer and make; everything else is installed into .venv, .judge and target.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c

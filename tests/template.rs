@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ica_storage::aws::actions::{CALLED, ON_ITS_BEHALF};
+use ica_storage::aws::actions::{CALLED, ON_ITS_BEHALF, Permission};
 use ica_storage::domain::attributes;
 use ica_storage::domain::spec::PROPERTIES;
 
@@ -42,6 +42,14 @@ fn the_role_holds_exactly_what_is_declared() {
     assert_eq!(permissions().count(), declared.len());
     let purposes: BTreeSet<&str> = permissions().map(|permission| permission.purpose).collect();
     assert_eq!(purposes.len(), declared.len());
+}
+
+#[test]
+fn every_permission_is_told_with_what_it_is_for() {
+    let page = include_str!("../SECURITY-TABLE.md");
+    for Permission { action, purpose } in CALLED.iter().chain(ON_ITS_BEHALF) {
+        assert!(page.contains(&format!("\n| `{action}` | {purpose} |\n")), "{action}");
+    }
 }
 
 #[test]
