@@ -83,12 +83,12 @@ pub fn failed(
     failure: &Failure,
     trace: &Trace,
 ) -> Response {
-    let error = failure as &dyn std::error::Error;
-    tracing::error!(code = %failure.code(), error, "request failed");
+    let why = failure.reason(trace);
+    tracing::error!(code = %failure.code(), error = why.as_str(), "request failed");
     Response {
         envelope: envelope.clone(),
         physical_id: id.unwrap_or_else(|| PhysicalId::nowhere(&envelope.owner)),
-        outcome: Outcome::Failed(failure.reason(trace)),
+        outcome: Outcome::Failed(why),
     }
 }
 

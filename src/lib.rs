@@ -15,3 +15,5 @@ pub mod callback;
 pub mod provider;
 
 pub mod metrics;
+
+pub mod log;

@@ -4,22 +4,29 @@ use std::time::{Duration, SystemTime};
 
 use ica_storage::aws::Aws;
 use ica_storage::callback::Callback;
+use ica_storage::domain::identity::Home;
 use ica_storage::engine::failure::Trace;
+use ica_storage::log::OneLine;
 use ica_storage::provider::{self, Settings};
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn, tracing};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
+    tracing::init_default_subscriber_with_writer(|| OneLine(std::io::stdout()));
     let (world, callback, settings) = (Aws::load().await, Callback::new()?, settings());
-    let handler = |event: LambdaEvent<Value>| {
-        let (world, callback, settings) = (&world, &callback, &settings);
+    // As text: whoever waits is to be answered even if the event is more than a value can hold.
+    let handler = |event: LambdaEvent<Box<RawValue>>| {
+        let (world, callback, mut settings) = (&world, &callback, settings.clone());
         async move {
+            if !settings.allow_http {
+                settings.home = Home::of_function(&event.context.invoked_function_arn);
+            }
             let left = event.context.deadline().duration_since(SystemTime::now());
             let deadline = Instant::now() + left.unwrap_or(Duration::ZERO);
-            let done = provider::invoke(world, callback, settings, event.payload, deadline).await;
+            let event = event.payload.get();
+            let done = provider::invoke(world, callback, &settings, event, deadline).await;
             done.map_err(|error| Diagnostic {
                 error_type: "Unanswered".to_owned(),
                 error_message: error.to_string(),
@@ -37,6 +44,7 @@ fn settings() -> Settings {
     let accounts = accounts.split(',').map(str::trim).filter(|account| !account.is_empty());
     Settings {
         principal_accounts: accounts.map(str::to_owned).collect(),
+        home: None,
         allow_http: !read("AWS_ENDPOINT_URL").is_empty(),
         trace: Trace {
             function: read("AWS_LAMBDA_FUNCTION_NAME"),

@@ -5,13 +5,15 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use crate::callback::{Callback, Undelivered};
-use crate::cloudformation::request::{Request, Unreadable};
-use crate::cloudformation::response::Response;
+use crate::cloudformation::request::{Kind, Request, Unreadable};
+use crate::cloudformation::response::{Outcome, Response};
+use crate::domain::identity::Home;
+use crate::domain::refusal::{Code, Refusal};
 use crate::engine::failure::{Failure, Trace};
 use crate::engine::{self, Context};
 use crate::metrics;
@@ -28,6 +30,8 @@ const FOR_THE_LOG: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// Accounts whose roles may be let in; Illumina's if empty.
     pub principal_accounts: Vec<String>,
+    /// Where the function is; unknown where a local stand-in makes its ARN up.
+    pub home: Option<Home>,
     /// Whether an answer may go to an address without TLS, as a local stand-in has.
     pub allow_http: bool,
     /// For the sentences of failures.
@@ -58,30 +62,17 @@ pub async fn invoke<W: World>(
     world: &W,
     callback: &Callback,
     settings: &Settings,
-    event: Value,
+    event: &str,
     deadline: Instant,
 ) -> Result<(), Unanswered> {
     let started = Instant::now();
-    let read = Request::read(event, settings.allow_http);
-    let span = span(&read);
+    let read = Request::parse(event, settings.allow_http);
     async {
-        let (request_type, response) = match &read {
-            Ok(request) if request.envelope.response_url.has_expired(SystemTime::now()) => {
-                tracing::warn!("event too old: its ResponseURL has expired, nothing was done");
-                return Ok(());
-            }
-            Ok(request) => (request.kind.as_str(), work(world, settings, request, deadline).await),
-            Err(Unreadable::Answerable { envelope, problem }) => {
-                let failure = Failure::Unreadable(problem.clone());
-                let id = envelope.physical_id.clone();
-                ("Unreadable", engine::failed(envelope, id, &failure, &settings.trace))
-            }
-            Err(unanswerable @ Unreadable::Unanswerable(_)) => {
-                return Err(unanswerable.clone().into());
-            }
+        let Some(response) = answer(world, settings, &read, deadline).await? else {
+            return Ok(());
         };
         let (took, now) = (started.elapsed(), SystemTime::now());
-        report(&metrics::line(request_type, response.outcome.code(), took, now));
+        report(&metrics::line(name(&read), response.outcome.code(), took, now));
         let delivered = callback.deliver(&response, before(deadline, FOR_THE_LOG)).await;
         if let Err(error) = &delivered {
             tracing::error!(error = error as &dyn std::error::Error, "answer not delivered");
@@ -90,20 +81,50 @@ pub async fn invoke<W: World>(
         tracing::info!(id = response.physical_id.as_str(), "answered");
         Ok(())
     }
-    .instrument(span)
+    .instrument(span(&read))
     .await
+}
+
+/// The answer to an event; none if nobody waits for it any longer.
+///
+/// # Errors
+/// Nobody can be answered.
+pub async fn answer<W: World>(
+    world: &W,
+    settings: &Settings,
+    read: &Result<Request, Unreadable>,
+    deadline: Instant,
+) -> Result<Option<Response>, Unreadable> {
+    match read {
+        Ok(request) if request.envelope.response_url.has_expired(SystemTime::now()) => {
+            tracing::warn!("event too old: its ResponseURL has expired, nothing was done");
+            Ok(None)
+        }
+        Ok(request) => Ok(Some(work(world, settings, request, deadline).await)),
+        Err(Unreadable::Answerable { envelope, problem }) => {
+            let failure = Failure::Unreadable(problem.clone());
+            let id = envelope.physical_id.clone();
+            Ok(Some(engine::failed(envelope, id, &failure, &settings.trace)))
+        }
+        Err(unanswerable @ Unreadable::Unanswerable(_)) => Err(unanswerable.clone()),
+    }
+}
+
+/// The type of an event, for the log and the metrics.
+fn name(read: &Result<Request, Unreadable>) -> &'static str {
+    read.as_ref().map_or("Unreadable", |request| request.kind.as_str())
 }
 
 /// What every line of the log says; nothing of the properties.
 fn span(read: &Result<Request, Unreadable>) -> Span {
-    let (kind, envelope) = match read {
-        Ok(request) => (request.kind.as_str(), Some(&request.envelope)),
-        Err(Unreadable::Answerable { envelope, .. }) => ("Unreadable", Some(envelope.as_ref())),
-        Err(Unreadable::Unanswerable(_)) => ("Unreadable", None),
+    let envelope = match read {
+        Ok(request) => Some(&request.envelope),
+        Err(Unreadable::Answerable { envelope, .. }) => Some(envelope.as_ref()),
+        Err(Unreadable::Unanswerable(_)) => None,
     };
     tracing::info_span!(
         "request",
-        request_type = kind,
+        request_type = name(read),
         stack = envelope.map(|envelope| envelope.owner.stack_name()),
         logical_id = envelope.map(|envelope| envelope.owner.logical_id.as_str()),
         request_id = envelope.map(|envelope| envelope.request_id.as_str()),
@@ -125,6 +146,9 @@ async fn work<W: World>(
     request: &Request,
     deadline: Instant,
 ) -> Response {
+    if let Some(refusal) = elsewhere(settings, request) {
+        return turned_away(settings, request, refusal);
+    }
     let context = Context {
         principal_accounts: settings.principal_accounts.clone(),
         deadline: before(deadline, FOR_DELIVERY),
@@ -138,6 +162,29 @@ async fn work<W: World>(
         let id = Some(engine::id_of_failure(request));
         engine::failed(&request.envelope, id, &Failure::Bug(message), &settings.trace)
     })
+}
+
+/// Why a stack is not this function's to serve: it would look for what is there in its own account.
+fn elsewhere(settings: &Settings, request: &Request) -> Option<Refusal> {
+    let here = settings.home.as_ref()?;
+    let there = Home::of(&request.envelope.owner.stack_id).filter(|there| there != here)?;
+    Some(Refusal::new(
+        Code::AccessDenied,
+        "ServiceToken",
+        format!("the stack is {there}, and the function {here}"),
+        "name the provider of the stack's own account and region",
+    ))
+}
+
+/// Nothing was ever made for such a stack, so nothing is left to delete.
+fn turned_away(settings: &Settings, request: &Request, refusal: Refusal) -> Response {
+    let id = engine::id_of_failure(request);
+    if request.kind != Kind::Delete {
+        let failure = Failure::Refused(vec![refusal]);
+        return engine::failed(&request.envelope, Some(id), &failure, &settings.trace);
+    }
+    let (envelope, outcome) = (request.envelope.clone(), Outcome::Success(Map::new()));
+    Response { envelope, physical_id: id, outcome }
 }
 
 /// Some time before a deadline, or now.

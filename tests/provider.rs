@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ica_storage::callback::{Callback, Undelivered};
 use ica_storage::cloudformation::request::Request;
-use ica_storage::engine::{self, failure::Trace};
+use ica_storage::engine;
 use ica_storage::ports::CallErrorKind;
 use ica_storage::provider::{self, Settings, Unanswered};
 use lambda_runtime::tracing::Level;
@@ -71,10 +71,10 @@ async fn invoke_until(
     event: Value,
     patience: Duration,
 ) -> Result<(), Unanswered> {
-    let settings =
-        Settings { principal_accounts: vec![], allow_http: true, trace: Trace::default() };
+    let settings = Settings { allow_http: true, ..Settings::default() };
     let (session, callback) = (Session::new(account, weather), Callback::new().unwrap());
-    provider::invoke(&session, &callback, &settings, event, Instant::now() + patience).await
+    let deadline = Instant::now() + patience;
+    provider::invoke(&session, &callback, &settings, &event.to_string(), deadline).await
 }
 
 async fn invoke(account: &Account, weather: Weather, event: Value) -> Result<(), Unanswered> {

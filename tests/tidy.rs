@@ -77,7 +77,7 @@ fn no_layer_knows_the_one_above() {
                 &["aws_sdk", "aws_config", "reqwest", "crate::aws", "crate::callback", "std::env"]
             }
             "aws" | "callback" => &["crate::engine"],
-            "metrics" => &["aws_sdk", "tokio", "crate::engine", "crate::aws"],
+            "metrics" | "log" => &["aws_sdk", "tokio", "crate::engine", "crate::aws"],
             "provider" => &["aws_sdk", "aws_config", "reqwest", "crate::aws", "std::env"],
             "main" | "lib" => &[],
             other => panic!("{other} is in no layer"),

@@ -1,7 +1,10 @@
 //! Event → [`Request`]; what cannot be read is salvaged for its answer, never silence.
 
+use std::collections::BTreeMap;
+
 use aws_lambda_events::cloudformation::CloudFormationCustomResourceRequest as Event;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::cloudformation::response_url::ResponseUrl;
 use crate::domain::identity::{Owner, PhysicalId};
@@ -72,6 +75,28 @@ pub enum Unreadable {
 }
 
 impl Request {
+    /// Reads the text of an event. A member with what no value can hold (too deep a nesting, half a
+    /// surrogate pair, a number beyond all bounds) costs a sentence in the answer as well.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn parse(text: &str, allow_http: bool) -> Result<Self, Unreadable> {
+        let error = match serde_json::from_str(text) {
+            Ok(event) => return Self::read(event, allow_http),
+            Err(error) => error,
+        };
+        let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).unwrap_or_default();
+        let sound =
+            |(name, member): (_, &RawValue)| Some((name, serde_json::from_str(member.get()).ok()?));
+        let event = members.into_iter().filter_map(sound).collect();
+        let envelope = match Self::read(Value::Object(event), allow_http) {
+            Ok(request) if request.kind != Kind::Delete => request.envelope,
+            Err(Unreadable::Answerable { envelope, .. }) => *envelope,
+            deletion_or_nobody => return deletion_or_nobody,
+        };
+        Err(unreadable(envelope, &error.to_string()))
+    }
+
     /// Reads an event.
     ///
     /// `allow_http` lets an answer go to an address without TLS, as a local stand-in has.
@@ -189,6 +214,37 @@ mod tests {
         ] {
             assert_eq!(Request::read(without("Delete", field), false).unwrap().kind, Kind::Delete);
         }
+    }
+
+    /// JSON that Lambda lets through and no value can hold.
+    const UNHOLDABLE: [&str; 3] = [r#""\ud800""#, "1e999", "[DEEP]"];
+
+    fn with_unholdable(event: &Value, value: &str) -> String {
+        let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+        let value = value.replace("[DEEP]", &deep);
+        event.to_string().replace(
+            r#""ResourceProperties":{"BucketName":"b"}"#,
+            &format!(r#""ResourceProperties":{{"BucketName":{value}}}"#),
+        )
+    }
+
+    #[test]
+    fn what_no_value_can_hold_costs_a_sentence_and_a_delete_nothing() {
+        for value in UNHOLDABLE {
+            for request_type in ["Create", "Update", "Nonsense"] {
+                let text = with_unholdable(&event(request_type), value);
+                let unreadable = Request::parse(&text, false).unwrap_err();
+                let Unreadable::Answerable { envelope, problem } = unreadable else {
+                    panic!("{unreadable}");
+                };
+                assert_eq!(envelope.request_id, "request");
+                assert!(problem.contains(" at line 1 column "), "{problem}");
+            }
+            let text = with_unholdable(&event("Delete"), value);
+            let delete = Request::parse(&text, false).unwrap();
+            assert_eq!((delete.kind, delete.properties), (Kind::Delete, Value::Null));
+        }
+        assert!(matches!(Request::parse("{", false), Err(Unreadable::Unanswerable(_))));
     }
 
     #[test]

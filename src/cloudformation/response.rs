@@ -17,9 +17,11 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// Makes one line of a text: a control character would cost six bytes and break the page.
+    /// Makes one line of a text, no longer than any answer: a control character would cost six
+    /// bytes and break the page.
     pub fn new(code: Code, text: &str) -> Self {
-        let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let line: String = line.take(BODY_MAX).collect();
         let line = line.trim().to_owned();
         Self { code, line: if line.is_empty() { code.to_string() } else { line } }
     }

@@ -127,7 +127,7 @@ impl fmt::Debug for PhysicalId {
     }
 }
 
-/// Partition, region and account of a stack, from its ARN.
+/// Partition, region and account of a stack or a function, from its ARN.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
     /// `aws`, …
@@ -141,7 +141,16 @@ pub struct Home {
 impl Home {
     /// Reads the ARN of a stack.
     pub fn of(stack_id: &str) -> Option<Self> {
-        let arn = Arn::parse(stack_id).filter(|arn| arn.service == "cloudformation")?;
+        Self::in_service(stack_id, "cloudformation")
+    }
+
+    /// Reads the ARN of a function.
+    pub fn of_function(arn: &str) -> Option<Self> {
+        Self::in_service(arn, "lambda")
+    }
+
+    fn in_service(arn: &str, service: &str) -> Option<Self> {
+        let arn = Arn::parse(arn).filter(|arn| arn.service == service)?;
         let account = arn.account;
         let plain = |text: &str| {
             !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
@@ -152,6 +161,13 @@ impl Home {
             region: arn.region.to_owned(),
             account: account.to_owned(),
         })
+    }
+}
+
+impl fmt::Display for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { partition, region, account } = self;
+        write!(f, "in {region} of account {account} (partition {partition})")
     }
 }
 
@@ -228,6 +244,8 @@ mod tests {
             ("aws", "us-east-1", "123456789012")
         );
         assert_eq!(Home::of("arn:aws:s3:::x"), None);
+        let function = "arn:aws:lambda:us-east-1:123456789012:function:f:live";
+        assert_eq!((Home::of(function), Home::of_function(function)), (None, Some(home)));
         assert_eq!(Home::of("arn:aws:cloudformation:us-east-1:*:stack/x/y"), None);
     }
 }
