@@ -125,10 +125,17 @@ fn span(read: &Result<Request, Unreadable>) -> Span {
     tracing::info_span!(
         "request",
         request_type = name(read),
-        stack = envelope.map(|envelope| envelope.owner.stack_name()),
-        logical_id = envelope.map(|envelope| envelope.owner.logical_id.as_str()),
-        request_id = envelope.map(|envelope| envelope.request_id.as_str()),
+        stack = envelope.map(|envelope| shown(envelope.owner.stack_name())),
+        logical_id = envelope.map(|envelope| shown(&envelope.owner.logical_id)),
+        request_id = envelope.map(|envelope| shown(&envelope.request_id)),
     )
+}
+
+/// The beginning of a name, which is all of it unless it was made to drown the log.
+fn shown(name: &str) -> &str {
+    /// Longest logical id (CloudFormation quotas); stacks and requests have shorter names.
+    const SHOWN_MAX: usize = 255;
+    name.char_indices().nth(SHOWN_MAX).and_then(|(end, _)| name.get(..end)).unwrap_or(name)
 }
 
 /// Metrics are read from standard output; losing one is no reason to fail.

@@ -10,6 +10,7 @@
 
 mod callback;
 mod events;
+mod hostile;
 mod lifecycle;
 mod provider;
 mod reasons;

@@ -292,12 +292,17 @@ impl<'a> Arn<'a> {
             return None;
         }
         Some(Self {
-            partition: parts.next().filter(|part| !part.is_empty())?,
+            partition: parts.next().filter(|part| Self::is_partition(part))?,
             service: parts.next().filter(|part| !part.is_empty())?,
             region: parts.next()?,
             account: parts.next()?,
             resource: parts.next().filter(|part| !part.is_empty())?,
         })
+    }
+
+    /// A name, so that no wildcard can stand for it in a policy.
+    fn is_partition(part: &str) -> bool {
+        part.starts_with("aws") && part.chars().all(|c| c.is_ascii_lowercase() || c == '-')
     }
 }
 
@@ -385,6 +390,7 @@ mod tests {
             "arn:aws:iam::079623148045:root",
             "arn:aws:iam::079623148045:role/*",
             "arn:aws:iam::*:role/x",
+            "arn:*:iam::079623148045:role/x",
             "arn:aws:iam::079623148045:role/",
             "arn:aws:iam::079623148045:user/x",
             "arn:aws:sts::079623148045:assumed-role/x/y",

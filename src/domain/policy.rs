@@ -108,7 +108,7 @@ impl PolicyDocument {
                 Some(span) => around(span.clone(), &statement.to_string()),
                 None => unchanged(),
             },
-            Edit::Remove(_) if self.single => around(self.list.clone(), "[]"),
+            Edit::Remove(0) if self.single => around(self.list.clone(), "[]"),
             Edit::Remove(index) => {
                 let before = index.checked_sub(1).and_then(|before| self.spans.get(before));
                 match (before, self.spans.get(*index), self.spans.get(index + 1)) {
@@ -347,6 +347,7 @@ mod tests {
         let without = with.edited(&[Edit::Remove(1)]).unwrap();
         assert_eq!(without.text(), r#"{ "Statement" : [{"Sid":"a b"}] , "Id":1 }"#);
         assert!(document.edited(&[Edit::Remove(0)]).unwrap().statements().is_empty());
+        assert_eq!(document.edited(&[Edit::Remove(1)]).unwrap().text(), document.text());
     }
 
     #[test]
