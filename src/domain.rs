@@ -27,3 +27,9 @@ mod warning;
 pub mod attributes;
 
 pub mod plan;
+
+pub mod change;
+
+pub mod recorded;
+
+pub mod report;

@@ -19,6 +19,8 @@ mod decide;
 
 mod documents;
 
+mod dry_run;
+
 mod ensure;
 
 mod fence;
@@ -29,11 +31,17 @@ mod observe;
 
 mod others;
 
+pub mod plan;
+
+mod preview;
+
 mod registration;
 
 mod release;
 
 mod remove;
+
+pub mod verify;
 
 use failure::{Failure, Trace};
 
@@ -114,6 +122,8 @@ struct Answer {
     own: Option<Identity>,
     /// Whether something may stand under [`Self::own`].
     made: bool,
+    /// The id of a dry run, which makes nothing under another.
+    kept: OnceLock<PhysicalId>,
     /// What a Delete has to remove, once it has found it.
     left: OnceLock<String>,
 }
@@ -122,7 +132,7 @@ impl Answer {
     fn new(request: &Request) -> Self {
         let owner = request.envelope.owner.clone();
         let own = Place::of(&request.properties).map(|place| Identity { owner, place });
-        Self { own, made: false, left: OnceLock::new() }
+        Self { own, made: false, kept: OnceLock::new(), left: OnceLock::new() }
     }
 
     fn out_of_time(&self, after: Duration) -> Failure {
@@ -134,7 +144,10 @@ impl Answer {
     }
 
     fn id(&self, request: &Request, is_success: bool) -> PhysicalId {
-        let own = || self.own.as_ref().map(Identity::physical_id);
+        let own = || {
+            let kept = self.kept.get().cloned();
+            kept.or_else(|| self.own.as_ref().map(Identity::physical_id))
+        };
         let received = || request.envelope.physical_id.clone();
         match request.kind {
             Kind::Create => own(),
@@ -176,6 +189,7 @@ async fn work<W: World>(
         context,
         old_properties,
         owned: None,
+        kept: &answer.kept,
     };
     Box::pin(ensure::ensure(world, &job, &mut answer.made)).await
 }

@@ -17,3 +17,5 @@ pub mod provider;
 pub mod metrics;
 
 pub mod log;
+
+pub mod actions;

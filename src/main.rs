@@ -2,12 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
+use ica_storage::actions::{self, Invocation};
 use ica_storage::aws::Aws;
 use ica_storage::callback::Callback;
 use ica_storage::domain::identity::Home;
 use ica_storage::engine::failure::Trace;
 use ica_storage::log::OneLine;
-use ica_storage::provider::{self, Settings};
+use ica_storage::provider::Settings;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn, tracing};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -25,10 +26,12 @@ async fn main() -> Result<(), Error> {
             }
             let left = event.context.deadline().duration_since(SystemTime::now());
             let deadline = Instant::now() + left.unwrap_or(Duration::ZERO);
+            let function_arn = event.context.invoked_function_arn.as_str();
+            let invocation = Invocation { function_arn, deadline };
             let event = event.payload.get();
-            let done = provider::invoke(world, callback, &settings, event, deadline).await;
+            let done = actions::invoke(world, callback, &settings, event, invocation).await;
             done.map_err(|error| Diagnostic {
-                error_type: "Unanswered".to_owned(),
+                error_type: error.error_type(),
                 error_message: error.to_string(),
             })
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value, json};
 
 use crate::domain::refusal::Code;
+use crate::domain::report::Counts;
 
 /// Namespace of the metrics.
 const NAMESPACE: &str = "IcaStorage";
@@ -42,29 +43,63 @@ pub fn line(request_type: &str, failure: Option<Code>, took: Duration, now: Syst
     Value::Object(line)
 }
 
+/// The same for a look at all connections: `Connections`, `Healthy`, `Drifted` and `Broken`.
+pub fn verified(counts: &Counts, took: Duration, now: SystemTime) -> Value {
+    let values = [
+        ("Connections", counts.connections),
+        ("Healthy", counts.healthy),
+        ("Drifted", counts.drifted),
+        ("Broken", counts.broken),
+    ];
+    let mut line = line("Verify", None, took, now);
+    let names: Vec<Value> =
+        values.iter().map(|(name, _)| json!({"Name": name, "Unit": "Count"})).collect();
+    let directive =
+        json!({"Namespace": NAMESPACE, "Dimensions": [["RequestType"]], "Metrics": names});
+    let directives = line.pointer_mut("/_aws/CloudWatchMetrics").and_then(Value::as_array_mut);
+    if let Some(directives) = directives {
+        directives.push(directive);
+    }
+    if let Some(members) = line.as_object_mut() {
+        members.extend(values.map(|(name, count)| (name.to_owned(), json!(count))));
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// A metric or a dimension without its value is lost without a word.
+    fn assert_sound(line: &Value) {
+        for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+            for metric in directive["Metrics"].as_array().unwrap() {
+                assert!(line[metric["Name"].as_str().unwrap()].is_number(), "{metric}");
+            }
+            let sets = directive["Dimensions"].as_array().unwrap();
+            for dimension in sets.iter().flat_map(|set| set.as_array().unwrap()) {
+                assert!(line[dimension.as_str().unwrap()].is_string(), "{dimension}");
+            }
+        }
+    }
+
     #[test]
     fn every_metric_and_dimension_has_its_value() {
+        let (took, now) = (Duration::from_millis(120), SystemTime::UNIX_EPOCH);
         for failure in [None, Some(Code::AccessDenied)] {
-            let line = line("Create", failure, Duration::from_millis(120), SystemTime::UNIX_EPOCH);
+            let line = line("Create", failure, took, now);
+            assert_sound(&line);
             assert_eq!(line["Duration"], 120);
-            for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
-                for metric in directive["Metrics"].as_array().unwrap() {
-                    assert!(line[metric["Name"].as_str().unwrap()].is_number(), "{metric}");
-                }
-                for dimension in directive["Dimensions"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .flat_map(|set| set.as_array().unwrap())
-                {
-                    assert!(line[dimension.as_str().unwrap()].is_string(), "{dimension}");
-                }
-            }
             assert_eq!(line.get("Failures").is_some(), failure.is_some());
         }
+        let counts = Counts { connections: 6, healthy: 3, drifted: 2, broken: 1, other_regions: 0 };
+        let line = verified(&counts, took, now);
+        assert_sound(&line);
+        let told = ["Connections", "Healthy", "Drifted", "Broken", "Requests"];
+        assert_eq!(told.map(|name| line[name].as_u64().unwrap()), [6, 3, 2, 1, 1]);
+        let metrics = line["_aws"]["CloudWatchMetrics"].as_array().unwrap().iter();
+        let names = metrics.flat_map(|directive| directive["Metrics"].as_array().unwrap());
+        let names: Vec<&str> = names.map(|metric| metric["Name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["Requests", "Duration", "Connections", "Healthy", "Drifted", "Broken"]);
     }
 }

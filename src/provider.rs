@@ -139,7 +139,7 @@ fn shown(name: &str) -> &str {
 }
 
 /// Metrics are read from standard output; losing one is no reason to fail.
-fn report(metrics: &Value) {
+pub(crate) fn report(metrics: &Value) {
     let mut line = metrics.to_string();
     line.push('\n');
     if let Err(error) = std::io::stdout().write_all(line.as_bytes()) {
@@ -195,6 +195,6 @@ fn turned_away(settings: &Settings, request: &Request, refusal: Refusal) -> Resp
 }
 
 /// Some time before a deadline, or now.
-fn before(deadline: Instant, span: Duration) -> Instant {
+pub(crate) fn before(deadline: Instant, span: Duration) -> Instant {
     deadline.checked_sub(span).unwrap_or_else(Instant::now)
 }

@@ -2,6 +2,8 @@
 
 mod answers;
 
+mod dry_run;
+
 mod faults;
 
 mod histories;
@@ -9,3 +11,5 @@ mod histories;
 mod others;
 
 mod overtaken;
+
+mod verify;

@@ -78,7 +78,9 @@ fn no_layer_knows_the_one_above() {
             }
             "aws" | "callback" => &["crate::engine"],
             "metrics" | "log" => &["aws_sdk", "tokio", "crate::engine", "crate::aws"],
-            "provider" => &["aws_sdk", "aws_config", "reqwest", "crate::aws", "std::env"],
+            "provider" | "actions" => {
+                &["aws_sdk", "aws_config", "reqwest", "crate::aws", "std::env"]
+            }
             "main" | "lib" => &[],
             other => panic!("{other} is in no layer"),
         };

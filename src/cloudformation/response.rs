@@ -97,7 +97,12 @@ impl Response {
 
     /// Whether the body is within [`BODY_MAX`].
     pub fn fits(&self) -> bool {
-        self.body().len() <= BODY_MAX
+        self.room().is_some()
+    }
+
+    /// How many bytes more the body may have; `None` if it has too many.
+    pub fn room(&self) -> Option<usize> {
+        BODY_MAX.checked_sub(self.body().len())
     }
 
     fn json(&self, outcome: &Outcome) -> String {

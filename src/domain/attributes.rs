@@ -7,7 +7,7 @@ use crate::domain::preflight::Goal;
 use crate::domain::refusal::{Code, Refusal};
 
 /// Names of the attributes, in the order they are documented.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     "BucketName",
     "KeyPrefix",
     "Region",
@@ -21,6 +21,7 @@ pub const NAMES: [&str; 13] = [
     "KeyPolicyStatement",
     "BucketPolicyStatement",
     "Warnings",
+    "Changes",
 ];
 
 /// The attributes of one connection.
@@ -59,6 +60,7 @@ impl Attributes {
             statement(ica::key_policy_statement(&roles)),
             statement(goal.storage().bucket_policy_statement(&roles)),
             goal.warnings.join("\n"),
+            String::new(),
         ];
         Self(
             NAMES
@@ -78,6 +80,13 @@ impl Attributes {
         self
     }
 
+    /// The same, with what would be written, as far as there is room for: `room` bytes of JSON.
+    #[must_use]
+    pub fn with_changes(mut self, changes: &str, room: usize) -> Self {
+        self.0.insert("Changes".to_owned(), cut(changes, room).into());
+        self
+    }
+
     /// Refuses a connection whose attributes do not fit an answer even without warnings.
     pub fn too_long() -> Refusal {
         Refusal::new(
@@ -92,4 +101,26 @@ impl Attributes {
     pub fn into_data(self) -> Map<String, Value> {
         self.0
     }
+}
+
+/// As many lines of a text as there is room for in a JSON string, and how many are left out.
+fn cut(text: &str, room: usize) -> String {
+    /// Kept for the line that says so.
+    const FOR_THE_REST: usize = 50;
+    /// What JSON makes of the end of a line.
+    const LINE_END: usize = r"\n".len();
+    let size = |line: &str| Value::from(line).to_string().len() - r#""""#.len() + LINE_END;
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.iter().map(|line| size(line)).sum::<usize>() <= room {
+        return text.trim_end().to_owned();
+    }
+    let mut left = room.saturating_sub(FOR_THE_REST);
+    let fits = |line: &&&str| {
+        let rest = left.checked_sub(size(line));
+        left = rest.unwrap_or_default();
+        rest.is_some()
+    };
+    let shown: Vec<&str> = lines.iter().take_while(fits).copied().collect();
+    let rest = format!("{} more lines in the function's log", lines.len() - shown.len());
+    shown.into_iter().map(str::to_owned).chain([rest]).collect::<Vec<_>>().join("\n")
 }

@@ -52,6 +52,17 @@ impl Document {
         }
     }
 
+    /// What stands there, to be shown: nothing where the service has nothing.
+    pub fn shown(&self) -> Option<Value> {
+        match self {
+            Self::Policy(policy) => {
+                let policy = policy.as_ref().filter(|policy| !policy.statements().is_empty())?;
+                serde_json::from_str(policy.text()).ok()
+            }
+            Self::Rules(rules) => (!rules.is_empty()).then(|| rules.clone().into()),
+        }
+    }
+
     /// Principals that no longer exist, each with its statement; CORS rules name none.
     pub fn orphans(&self) -> Vec<String> {
         match self {

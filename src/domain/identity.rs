@@ -246,6 +246,7 @@ mod tests {
         assert_eq!(Home::of("arn:aws:s3:::x"), None);
         let function = "arn:aws:lambda:us-east-1:123456789012:function:f:live";
         assert_eq!((Home::of(function), Home::of_function(function)), (None, Some(home)));
+        assert_eq!(Home::of_function(STACK), None);
         assert_eq!(Home::of("arn:aws:cloudformation:us-east-1:*:stack/x/y"), None);
     }
 }

@@ -5,10 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::ica::Storage;
 use crate::domain::identity::{Identity, Owner, REGISTER_PATH};
 use crate::domain::shared::{Claim, Shared};
-use crate::domain::spec::{Place, Tag};
+use crate::domain::spec::{Place, Spec, Tag};
 
 /// A policy as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +35,11 @@ impl Entry {
             prefix: prefix.replace(',', ":"),
             created,
         })
+    }
+
+    /// Where it is, as S3 writes it.
+    pub fn address(&self) -> String {
+        format!("s3://{}/{}", self.bucket, self.prefix)
     }
 
     /// Whether ICA would see both prefixes as one path: the same, enclosing, or enclosed.
@@ -81,6 +85,8 @@ pub struct Record {
     pub owner: Owner,
     /// ARN of its key.
     pub key_arn: String,
+    /// Where the key comes from; `None` if a version that did not record it made the connection.
+    pub key_source: Option<KeySource>,
     /// The key it had before, until the statement there is settled.
     pub former: Option<Former>,
     /// Illumina's role, if it may copy across accounts.
@@ -93,6 +99,43 @@ pub struct Record {
     pub bucket_policy: Claim,
     /// How it stands to the bucket's CORS rules.
     pub cors: Claim,
+}
+
+/// Where a connection's key comes from: whether it follows the bucket, an alias, or nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// The property `KmsKeyId`, as the template has it: an alias may come to name another key.
+    Property(String),
+    /// The default encryption of the bucket.
+    DefaultEncryption,
+}
+
+/// As the tag spells what no key is called.
+const DEFAULT_ENCRYPTION: &str = "default-encryption";
+
+impl KeySource {
+    /// That of a template. A name that no tag can hold is recorded as the key it names.
+    pub fn of(spec: &Spec, key_arn: &str) -> Self {
+        /// Longest value of a tag, in characters (IAM quotas).
+        const VALUE_MAX: usize = 256;
+        let Some(name) = &spec.kms_key_id else { return Self::DefaultEncryption };
+        let fits = name.as_str().chars().count() <= VALUE_MAX;
+        Self::Property(if fits { name.as_str() } else { key_arn }.to_owned())
+    }
+
+    fn parse(text: &str) -> Self {
+        match text {
+            DEFAULT_ENCRYPTION => Self::DefaultEncryption,
+            name => Self::Property(name.to_owned()),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Property(name) => name,
+            Self::DefaultEncryption => DEFAULT_ENCRYPTION,
+        }
+    }
 }
 
 /// A key that a connection has left, and how it stood to that key's policy.
@@ -114,6 +157,7 @@ impl Former {
 const STACK_ID: &str = "ica-storage:stack-id";
 const LOGICAL_ID: &str = "ica-storage:logical-id";
 const KMS_KEY: &str = "ica-storage:kms-key";
+const KMS_KEY_SOURCE: &str = "ica-storage:kms-key-source";
 /// Tag that records [`Former`].
 pub const FORMER_KMS_KEY: &str = "ica-storage:former-kms-key";
 const ASSUME_ROLE: &str = "ica-storage:assume-role";
@@ -129,10 +173,11 @@ fn claim_key(shared: Shared) -> &'static str {
 
 impl Record {
     /// The keys of its tags.
-    pub const KEYS: [&'static str; 9] = [
+    pub const KEYS: [&'static str; 10] = [
         STACK_ID,
         LOGICAL_ID,
         KMS_KEY,
+        KMS_KEY_SOURCE,
         FORMER_KMS_KEY,
         ASSUME_ROLE,
         STATE,
@@ -151,6 +196,7 @@ impl Record {
             tag(ASSUME_ROLE, self.role.as_deref().unwrap_or_default()),
             tag(STATE, self.state.as_str()),
         ];
+        tags.extend(self.key_source.as_ref().map(|source| tag(KMS_KEY_SOURCE, source.as_str())));
         let former = |former: &Former| format!("{} {}", former.key_arn, former.claim);
         tags.extend(self.former.as_ref().map(|left| tag(FORMER_KMS_KEY, &former(left))));
         tags.extend(
@@ -179,6 +225,7 @@ impl Record {
         Some(Self {
             owner: Owner { stack_id: text(STACK_ID)?, logical_id: text(LOGICAL_ID)? },
             key_arn: text(KMS_KEY).unwrap_or_default(),
+            key_source: text(KMS_KEY_SOURCE).map(|text| KeySource::parse(&text)),
             former: text(FORMER_KMS_KEY).and_then(|text| Former::read(&text)),
             role: text(ASSUME_ROLE),
             state: if deleting { State::Deleting } else { State::Active },
@@ -186,6 +233,40 @@ impl Record {
             bucket_policy: claim(Shared::BucketPolicy),
             cors: claim(Shared::Cors),
         })
+    }
+
+    /// Whether tags that record a connection no longer say how it stands to a shared document.
+    pub fn lacks_claim(tags: &[Tag], shared: Shared) -> bool {
+        let is_claim = |tag: &Tag| Claim::parse(&tag.value).to_string() == tag.value;
+        let key = claim_key(shared);
+        !tags.iter().any(|tag| tag.key.eq_ignore_ascii_case(key) && is_claim(tag))
+    }
+
+    /// What a connection lets go of in this bucket, or at a key it has or had: the documents, and
+    /// the names of the entries there.
+    pub fn released_entries(&self, bucket: &str) -> Vec<(Target, String)> {
+        let former = self.former.as_ref().map(|former| {
+            (Target { shared: Shared::KeyPolicy, of: former.key_arn.clone() }, &former.claim)
+        });
+        let own = Shared::ALL
+            .map(|shared| (Target::of(shared, bucket, &self.key_arn), self.claim(shared)))
+            .into_iter();
+        let released = own.chain(former).filter_map(|(target, claim)| match claim {
+            Claim::Released(name) => Some((target, name.clone())),
+            Claim::Off | Claim::Adopted | Claim::Managed(_) => None,
+        });
+        released.collect()
+    }
+
+    /// The same connection after it has let go.
+    #[must_use]
+    pub fn concluded(mut self) -> Self {
+        for shared in Shared::ALL {
+            if matches!(self.claim(shared), Claim::Released(_)) {
+                self.set_claim(shared, Claim::Off);
+            }
+        }
+        Self { former: None, ..self }
     }
 
     /// How the connection stands to a shared document.
@@ -245,11 +326,11 @@ pub struct Interest {
 }
 
 impl Target {
-    /// The document of a connection's storage.
-    pub fn of(shared: Shared, storage: &Storage<'_>) -> Self {
+    /// The document of a connection with this bucket and this key.
+    pub fn of(shared: Shared, bucket: &str, key_arn: &str) -> Self {
         let of = match shared {
-            Shared::KeyPolicy => storage.key_arn,
-            Shared::BucketPolicy | Shared::Cors => storage.bucket,
+            Shared::KeyPolicy => key_arn,
+            Shared::BucketPolicy | Shared::Cors => bucket,
         };
         Self { shared, of: of.to_owned() }
     }
@@ -294,6 +375,7 @@ mod tests {
         Record {
             owner: owner(),
             key_arn: "key".into(),
+            key_source: Some(KeySource::DefaultEncryption),
             former: None,
             role: Some("role".into()),
             state: State::Active,
@@ -311,7 +393,11 @@ mod tests {
     fn a_record_survives_its_tags() {
         let left = Former { key_arn: "old".into(), claim: Claim::Managed("Sid".into()) };
         let former = Record { former: Some(left), role: None, ..record() };
-        for record in [record(), former, Record { state: State::Deleting, ..record() }] {
+        let named =
+            Record { key_source: Some(KeySource::Property("alias/lab".into())), ..record() };
+        let older = Record { key_source: None, ..record() };
+        let deleting = Record { state: State::Deleting, ..record() };
+        for record in [record(), former, named, older, deleting] {
             assert_eq!(Record::read(&record.tags()), Some(record));
         }
         assert_eq!(Record::read(&[]), None);

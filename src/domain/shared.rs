@@ -139,6 +139,11 @@ impl Claim {
         }
     }
 
+    /// Whether it asks for the entry.
+    pub fn is_wanted(&self) -> bool {
+        matches!(self, Self::Adopted | Self::Managed(_))
+    }
+
     /// The claim of a connection that lets go.
     #[must_use]
     pub fn released(&self) -> Self {

@@ -8,7 +8,7 @@ use crate::domain::field::{BucketName, KeyId, KeyPrefix, PolicyName, RoleArn, Wr
 use crate::domain::refusal::Refusal;
 
 /// The properties of `Custom::IcaStorage`.
-pub const PROPERTIES: [&str; 11] = [
+pub const PROPERTIES: [&str; 12] = [
     "BucketName",
     "KeyPrefix",
     "AllowBucketRoot",
@@ -20,6 +20,7 @@ pub const PROPERTIES: [&str; 11] = [
     "ConfigureCors",
     "PolicyName",
     "Tags",
+    "DryRun",
 ];
 
 /// What CloudFormation puts beside them.
@@ -53,6 +54,8 @@ pub struct Spec {
     pub policy_name: Option<PolicyName>,
     /// Tags of the IAM policy.
     pub tags: Vec<Tag>,
+    /// Whether it is only told what would be written.
+    pub dry_run: bool,
 }
 
 /// Which documents that others share are written; what is not is only returned.
@@ -98,13 +101,21 @@ impl Spec {
             },
             reader.optional("PolicyName", PolicyName::parse),
             reader.tags(),
+            reader.switch("DryRun", false),
         );
         let (Some(bucket), Some(prefix), true) = (bucket, prefix, reader.refusals.is_empty())
         else {
             return Err(reader.refusals);
         };
-        let (kms_key_id, cross_account_access, assume_role_arn, configure, policy_name, tags) =
-            spec;
+        let (
+            kms_key_id,
+            cross_account_access,
+            assume_role_arn,
+            configure,
+            policy_name,
+            tags,
+            dry_run,
+        ) = spec;
         Ok(Self {
             bucket,
             prefix,
@@ -114,6 +125,7 @@ impl Spec {
             configure,
             policy_name,
             tags,
+            dry_run,
         })
     }
 }
@@ -444,7 +456,7 @@ mod tests {
         })), @r#"
         [
           "property `BucketNme`: is unknown; did you mean `BucketName`?",
-          "property `Nonsense`: is unknown; remove it; the properties are BucketName, KeyPrefix, AllowBucketRoot, KmsKeyId, CrossAccountAccess, AssumeRoleArn, ConfigureKeyPolicy, ConfigureBucketPolicy, ConfigureCors, PolicyName, Tags",
+          "property `Nonsense`: is unknown; remove it; the properties are BucketName, KeyPrefix, AllowBucketRoot, KmsKeyId, CrossAccountAccess, AssumeRoleArn, ConfigureKeyPolicy, ConfigureBucketPolicy, ConfigureCors, PolicyName, Tags, DryRun",
           "property `BucketName`: is required and missing; add `BucketName`",
           "property `KeyPrefix`: `a/*` has the character `*`, which IAM would not read literally; use only `A-Z a-z 0-9 / _ - . = + @ :`",
           "property `KmsKeyId`: `my key` is not a key; write a key id, a key ARN, an alias name (`alias/…`) or an alias ARN",

@@ -4,18 +4,42 @@ use serde_json::{Map, Value};
 
 use crate::cloudformation::response::{Outcome, Response};
 use crate::domain::attributes::Attributes;
+use crate::domain::identity::PhysicalId;
 use crate::domain::plan::{self, Registration};
 use crate::domain::preflight::{self, Ask, Goal};
 use crate::domain::refusal::{Code, Refusal};
-use crate::domain::register::{Entry, Former, Record, State, Target};
+use crate::domain::register::{Entry, Former, KeySource, Record, State, Target};
 use crate::domain::shared::{Claim, Shared};
-use crate::engine::documents::Task;
+use crate::engine::documents::{Party, Task};
 use crate::engine::ensure::Job;
 use crate::engine::failure::Failure;
 use crate::engine::observe::Observed;
 use crate::engine::others::{self, Others};
 use crate::engine::refused;
 use crate::ports::World;
+
+/// A connection that is to be, and what is known of it beside what is observed.
+#[derive(Clone, Copy)]
+pub(super) struct Case<'a> {
+    pub(super) ask: Ask<'a>,
+    pub(super) old_properties: Option<&'a Value>,
+    /// Whether it was made before, as far as CloudFormation knows.
+    pub(super) is_standing: bool,
+    /// What this request has owned already, whatever the register says by now.
+    pub(super) owned: Option<&'a Record>,
+    /// What a rollback is about to delete.
+    pub(super) leaves: Option<&'a PhysicalId>,
+    /// Other connections whose records were read before.
+    pub(super) known: &'a [(Entry, Record)],
+}
+
+impl Case<'_> {
+    /// The rest of the register.
+    pub(super) fn others(&self, observed: &Observed, own_arn: &str) -> Others {
+        let bucket = self.ask.spec.bucket.as_str();
+        Others::new(observed.entries.clone(), own_arn, bucket).knowing(self.known, own_arn)
+    }
+}
 
 /// Everything that is to be written, decided before anything is.
 pub(super) struct Plan {
@@ -55,24 +79,22 @@ impl Plan {
 /// Every reason not to begin: nothing has been written then.
 pub(super) async fn decide<W: World>(
     world: &W,
-    job: &Job<'_>,
+    case: &Case<'_>,
     observed: &Observed,
     warning: Option<String>,
 ) -> Result<Plan, Failure> {
-    let Job { spec, identity, home, .. } = *job;
-    let ask = Ask { spec, identity, home, principal_accounts: &job.context.principal_accounts };
-    let mut goal = preflight::goal(ask, &observed.seen).map_err(Failure::Refused)?;
+    let identity = case.ask.identity;
+    let mut goal = preflight::goal(case.ask, &observed.seen).map_err(Failure::Refused)?;
     goal.warnings.extend(warning);
-    if let Some(refusal) = name_taken(&goal, observed, job) {
+    if let Some(refusal) = name_taken(&goal, observed, case) {
         return Err(refused(refusal));
     }
-    let entries = observed.entries.clone();
-    let mut others = Others::new(entries, &goal.policy_arn(), &identity.place.bucket);
+    let mut others = case.others(observed, &goal.policy_arn());
     let rivals = others.rivals(world, &identity.place, &identity.owner).await?;
     if let Some((entry, record)) = rivals.first() {
         return Err(refused(others::taken(&identity.place, entry, record)));
     }
-    let (record, tasks) = shared_documents(world, job, observed, &goal, &mut others).await?;
+    let (record, tasks) = shared_documents(world, case, observed, &goal, &mut others).await?;
     let unfit = tasks.iter().filter_map(unfit);
     let refusals: Vec<Refusal> = unfit.chain(plan::policy_fits(&goal).err()).collect();
     if !refusals.is_empty() {
@@ -83,17 +105,27 @@ pub(super) async fn decide<W: World>(
     let overdue = before
         .and_then(|before| left_before(before, &goal.key_arn))
         .filter(|former| record.former.as_ref() != Some(former));
-    let own = observed.own.as_ref().map(|own| (&own.policy, &own.document));
-    let registration = plan::registration(&goal, &record, own, &former_tags(job.old_properties));
+    let registration = registration(case, observed, &goal, &record);
     let folder = observed.seen.folder.as_ref().ok().and_then(Option::as_ref);
     let writes_folder = plan::writes_folder(&goal, folder);
     Ok(Plan { goal, overdue, record, registration, writes_folder, tasks })
 }
 
+/// What is written to the connection's own policy.
+pub(super) fn registration(
+    case: &Case<'_>,
+    observed: &Observed,
+    goal: &Goal,
+    record: &Record,
+) -> Registration {
+    let own = observed.own.as_ref().map(|own| (&own.policy, &own.document));
+    plan::registration(goal, record, own, &former_tags(case.old_properties))
+}
+
 /// What the tags are to record, and what is to become of each shared document asked for.
 async fn shared_documents<W: World>(
     world: &W,
-    job: &Job<'_>,
+    case: &Case<'_>,
     observed: &Observed,
     goal: &Goal,
     others: &mut Others,
@@ -102,6 +134,7 @@ async fn shared_documents<W: World>(
     let mut record = Record {
         owner: goal.identity.owner.clone(),
         key_arn: goal.key_arn.clone(),
+        key_source: Some(KeySource::of(&goal.spec, &goal.key_arn)),
         former: former(before, &goal.key_arn),
         role: goal.role.clone(),
         state: State::Active,
@@ -110,10 +143,10 @@ async fn shared_documents<W: World>(
         cors: Claim::Off,
     };
     let arn = goal.policy_arn();
-    let party = job.party(goal, &arn);
+    let party = Party::of(goal, &arn);
     let mut tasks = vec![];
     for shared in Shared::ALL {
-        let target = Target::of(shared, &goal.storage());
+        let target = Target::of(shared, goal.spec.bucket.as_str(), &goal.key_arn);
         let had = before.map(|before| before.claim_on(&target)).unwrap_or_default();
         if !goal.wants(shared) {
             record.set_claim(shared, had.released());
@@ -121,11 +154,12 @@ async fn shared_documents<W: World>(
         }
         let document = preflight::document(goal, shared, &observed.seen).map_err(refused)?;
         let entry = preflight::entry(shared, goal.storage(), goal.role.as_slice());
-        // A connection that lost its policy manages what it finds.
-        let is_lost = before.is_none() && job.is_in_place();
+        // A connection that lost its policy, or what that recorded, manages what it finds.
+        let is_recorded = observed.own.as_ref().is_some_and(|own| own.records(shared));
+        let is_lost = case.is_standing && !is_recorded;
         let found = is_lost.then(|| shared.find_ours(document.entries(), &entry));
         let found = found.flatten();
-        let earlier = job.owned.map(|record| record.claim_on(&target)).unwrap_or_default();
+        let earlier = case.owned.map(|record| record.claim_on(&target)).unwrap_or_default();
         let owned = had.owned().or(earlier.owned()).or(found.as_deref());
         let owned = owned.map(str::to_owned);
         let task = Task::decide(world, &party, others, (target, document), owned).await?;
@@ -138,7 +172,9 @@ async fn shared_documents<W: World>(
 /// The key this connection leaves now, or has left without settling the statement there.
 fn former(before: Option<&Record>, key_arn: &str) -> Option<Former> {
     let before = before?;
-    let leaves = before.key_arn != key_arn && before.key_policy.owned().is_some();
+    let leaves = before.key_arn != key_arn
+        && !before.key_arn.is_empty()
+        && before.key_policy.owned().is_some();
     let now = || Former { key_arn: before.key_arn.clone(), claim: before.key_policy.released() };
     leaves.then(now).or_else(|| left_before(before, key_arn))
 }
@@ -156,7 +192,7 @@ pub(super) fn former_tags(old_properties: Option<&Value>) -> Vec<String> {
 }
 
 /// Refuses a name that a policy of somebody else's has. IAM's names ignore path and case.
-fn name_taken(goal: &Goal, observed: &Observed, job: &Job<'_>) -> Option<Refusal> {
+fn name_taken(goal: &Goal, observed: &Observed, case: &Case<'_>) -> Option<Refusal> {
     let name = goal.identity.policy_name();
     let arn = goal.policy_arn();
     let taken = |whose: String, remedy: &str| {
@@ -179,11 +215,14 @@ fn name_taken(goal: &Goal, observed: &Observed, job: &Job<'_>) -> Option<Refusal
                 "choose another name",
             ),
             // Its own, whose tags somebody took off.
-            None if job.is_in_place() => None,
+            None if case.is_standing => None,
             None => taken(format!("`{arn}`, which no connection recorded"), "choose another name"),
         };
     }
-    let same = |other: &&Entry| other.name.eq_ignore_ascii_case(&name) && other.arn != arn;
+    let left = case.leaves.and_then(PhysicalId::digest);
+    let goes = |other: &Entry| left.is_some_and(|digest| other.is(&goal.identity.owner, digest));
+    let same =
+        |other: &&Entry| other.name.eq_ignore_ascii_case(&name) && other.arn != arn && !goes(other);
     let other = observed.entries.iter().find(same)?;
     taken(format!("`{}`", other.arn), "choose another name: a replacement needs a new one too")
 }
@@ -194,26 +233,32 @@ fn unfit(task: &Task) -> Option<Refusal> {
     task.refusal(&document)
 }
 
-/// The attributes, if they fit an answer. Warnings are left out before an answer is refused.
-pub(super) fn answer(job: &Job<'_>, goal: &Goal) -> Result<Map<String, Value>, Failure> {
+/// The attributes, if they fit an answer. Warnings are left out before an answer is refused, and
+/// of the changes there is as much as there is room for.
+pub(super) fn answer(
+    job: &Job<'_>,
+    goal: &Goal,
+    changes: &str,
+) -> Result<Map<String, Value>, Failure> {
     for warning in &goal.warnings {
         tracing::warn!(warning, "to be looked at");
     }
     let with = |count: usize| {
         let warnings = goal.warnings.get(..count).unwrap_or_default();
-        Response {
-            envelope: job.request.envelope.clone(),
-            physical_id: job.identity.physical_id(),
-            outcome: Outcome::Success(
-                goal.attributes()
-                    .with_warnings(warnings, goal.warnings.len() - warnings.len())
-                    .into_data(),
-            ),
-        }
+        goal.attributes().with_warnings(warnings, goal.warnings.len() - warnings.len())
     };
-    let fitting = (0..=goal.warnings.len()).rev().map(with).find(Response::fits);
-    match fitting.map(|response| response.outcome) {
-        Some(Outcome::Success(data)) => Ok(data),
-        Some(Outcome::Failed(_)) | None => Err(refused(Attributes::too_long())),
-    }
+    let room = |attributes: &Attributes| {
+        let response = Response {
+            envelope: job.request.envelope.clone(),
+            physical_id: job.answered_id(),
+            outcome: Outcome::Success(attributes.clone().into_data()),
+        };
+        response.room()
+    };
+    let fitting = (0..=goal.warnings.len()).rev().map(with);
+    let fitting = fitting.map(|attributes| (room(&attributes), attributes));
+    let (room, attributes) = { fitting }
+        .find_map(|(room, attributes)| Some((room?, attributes)))
+        .ok_or_else(|| refused(Attributes::too_long()))?;
+    Ok(attributes.with_changes(changes, room).into_data())
 }

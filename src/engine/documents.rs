@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::domain::document::{Document, Settled};
 use crate::domain::ica::Storage;
 use crate::domain::policy::PolicyDocument;
-use crate::domain::preflight;
+use crate::domain::preflight::{self, Goal};
 use crate::domain::refusal::Refusal;
 use crate::domain::register::{Interest, Target};
 use crate::domain::shared::{Claim, Shared};
@@ -42,6 +42,14 @@ pub(super) struct Party<'a> {
     pub(super) wants: bool,
     /// For which role.
     pub(super) role: Option<&'a String>,
+}
+
+impl<'a> Party<'a> {
+    /// A connection that asks for entries, with this policy.
+    pub(super) fn of(goal: &'a Goal, arn: &'a str) -> Self {
+        let (account, storage) = (goal.home.account.as_str(), goal.storage());
+        Self { arn, account, storage, wants: true, role: goal.role.as_ref() }
+    }
 }
 
 /// What is to become of one shared document.

@@ -1,24 +1,26 @@
 //! Create and Update: bring the account to what the properties say.
 
+use std::sync::OnceLock;
+
 use backon::Retryable;
 use futures::future::{join_all, try_join_all};
 use futures::{join, try_join};
 use serde_json::{Map, Value};
 
 use crate::cloudformation::request::{Kind, Request};
-use crate::domain::identity::{Home, Identity};
-use crate::domain::preflight::Goal;
+use crate::domain::identity::{Home, Identity, PhysicalId};
+use crate::domain::plan::Registration;
+use crate::domain::preflight::Ask;
 use crate::domain::register::{FORMER_KMS_KEY, Record};
-use crate::domain::shared::{Claim, Shared};
 use crate::domain::spec::{Place, Spec};
-use crate::engine::decide::{self, Plan};
+use crate::engine::decide::{self, Case, Plan};
 use crate::engine::documents::{Party, patience};
 use crate::engine::fence::Standing;
 use crate::engine::newcomers::newcomers;
 use crate::engine::observe::{Observed, observe};
 use crate::engine::registration::{is_found_late, is_taken, register, rewrite};
 use crate::engine::release::Leaver;
-use crate::engine::{Context, Failure, fence, remove};
+use crate::engine::{Context, Failure, dry_run, fence, remove};
 use crate::ports::{Bucket, CallError, World};
 
 /// A Create or an Update whose properties could be read.
@@ -31,6 +33,8 @@ pub(super) struct Job<'a> {
     pub(super) old_properties: Option<&'a Value>,
     /// What this request has owned already, whatever the register says by now.
     pub(super) owned: Option<&'a Record>,
+    /// The id of a dry run, once it is known.
+    pub(super) kept: &'a OnceLock<PhysicalId>,
 }
 
 impl Job<'_> {
@@ -38,10 +42,24 @@ impl Job<'_> {
         self.identity.policy_arn(&self.home.partition, &self.home.account)
     }
 
-    /// The connection as one that asks for entries.
-    pub(super) fn party<'a>(&'a self, goal: &'a Goal, arn: &'a str) -> Party<'a> {
-        let (account, storage) = (self.home.account.as_str(), goal.storage());
-        Party { arn, account, storage, wants: true, role: goal.role.as_ref() }
+    /// What is decided over.
+    pub(super) fn case(&self) -> Case<'_> {
+        let Job { spec, identity, home, context, old_properties, owned, .. } = *self;
+        let ask = Ask { spec, identity, home, principal_accounts: &context.principal_accounts };
+        let is_standing = self.is_in_place() && !self.was_dry_run();
+        Case { ask, old_properties, is_standing, owned, leaves: None, known: &[] }
+    }
+
+    /// Whether the properties before only asked what would be written: an Update of those may find
+    /// nothing, and what it makes its rollback does not take back.
+    pub(super) fn was_dry_run(&self) -> bool {
+        let before = self.old_properties.and_then(|properties| Spec::parse(properties).ok());
+        before.is_some_and(|spec| spec.dry_run)
+    }
+
+    /// The id of a success.
+    pub(super) fn answered_id(&self) -> PhysicalId {
+        self.kept.get().cloned().unwrap_or_else(|| self.identity.physical_id())
     }
 
     /// Whether the connection stands under the id that was received.
@@ -78,8 +96,11 @@ async fn ensure_once<W: World>(
         observe(world, job.spec, job.identity, job.home),
     );
     let (observed, standing) = (observed?, standing?);
-    let plan = decide::decide(world, job, &observed, standing.warning.clone()).await?;
-    let data = decide::answer(job, &plan.goal)?;
+    if job.spec.dry_run {
+        return dry_run::tell(world, job, &observed, &standing).await;
+    }
+    let plan = decide::decide(world, &job.case(), &observed, standing.warning.clone()).await?;
+    let data = decide::answer(job, &plan.goal, "")?;
     if !plan.is_nothing() {
         if let Some(former) = &plan.overdue {
             release(world, job, &plan, &plan.record.only(Some(former)), None).await?;
@@ -106,11 +127,15 @@ async fn undo<W: World>(world: &W, job: &Job<'_>, plan: &Plan, failure: &Failure
         _ => None,
     };
     let is_going = overtaken_by.is_some_and(|status| status.starts_with("DELETE_"));
+    // Its rollback is to a dry run, which takes nothing back.
+    let is_unasked = job.was_dry_run() && plan.registration == Registration::Create;
     let undone = match job.request.kind {
         Kind::Create if overtaken_by.is_some() || matches!(failure, Failure::GaveWay(_)) => {
             take_back(world, job, plan).await
         }
-        Kind::Update { .. } if is_going || !job.is_in_place() => take_back(world, job, plan).await,
+        Kind::Update { .. } if is_going || !job.is_in_place() || is_unasked => {
+            take_back(world, job, plan).await
+        }
         // Its rollback may have been here before its last write was.
         Kind::Update { .. } if overtaken_by.is_some() => restore(world, job, plan).await,
         Kind::Create | Kind::Update { .. } | Kind::Delete => return false,
@@ -131,6 +156,9 @@ async fn take_back<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<()
 /// Brings the account back to the properties before, as the rollback does.
 async fn restore<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<(), Failure> {
     let Some(Ok(spec)) = job.old_properties.map(Spec::parse) else { return Ok(()) };
+    if spec.dry_run {
+        return Ok(());
+    }
     let identity = Identity { owner: job.identity.owner.clone(), place: Place::from(&spec) };
     let before = Job {
         spec: &spec,
@@ -140,7 +168,7 @@ async fn restore<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<(), 
         ..*job
     };
     let observed = observe(world, &spec, &identity, job.home).await?;
-    let back = decide::decide(world, &before, &observed, None).await?;
+    let back = decide::decide(world, &before.case(), &observed, None).await?;
     if !back.is_nothing() {
         Box::pin(carry_out(world, &before, &back, &observed, None)).await?;
     }
@@ -173,7 +201,7 @@ async fn carry_out<W: World>(
     try_join!(write(world, job, plan), rewrite(world, plan, observed.own.as_ref()))?;
     let mut tasks = plan.tasks.clone();
     let arn = job.policy_arn();
-    let party = job.party(&plan.goal, &arn);
+    let party = Party::of(&plan.goal, &arn);
     let (claims, newcomers, wanted) = join!(
         join_all(tasks.iter_mut().map(|task| task.confirm(world, &party))),
         newcomers(world, job, observed),
@@ -236,12 +264,7 @@ async fn conclude<W: World>(
 ) -> Result<bool, Failure> {
     if plan.has_leftovers() {
         release(world, job, plan, &plan.record, Some(&plan.record)).await?;
-        for shared in Shared::ALL {
-            if matches!(record.claim(shared), Claim::Released(_)) {
-                record.set_claim(shared, Claim::Off);
-            }
-        }
-        record.former = None;
+        record = record.concluded();
     }
     if record == plan.record {
         return Ok(false);
@@ -262,7 +285,7 @@ async fn release<W: World>(
     mark: Option<&Record>,
 ) -> Result<(), Failure> {
     let arn = job.policy_arn();
-    let party = Party { wants: false, ..job.party(&plan.goal, &arn) };
+    let party = Party { wants: false, ..Party::of(&plan.goal, &arn) };
     Leaver { party, mark }.release(world, record).await
 }
 

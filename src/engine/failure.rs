@@ -141,7 +141,7 @@ impl Failure {
     }
 
     /// What the reader can do. Exhaustive: a new failure has to answer this.
-    fn remedy(&self, trace: &Trace) -> String {
+    pub(super) fn remedy(&self, trace: &Trace) -> String {
         match self {
             Self::Unreadable(_) => {
                 "invoke this function only as the ServiceToken of a Custom::IcaStorage".to_owned()

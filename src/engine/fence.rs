@@ -19,6 +19,13 @@ pub(super) struct Standing {
     pub(super) warning: Option<String>,
 }
 
+impl Standing {
+    /// Whether the stack goes back to where it was.
+    pub(super) fn rolls_back(&self) -> bool {
+        self.stack.as_deref().is_some_and(|status| status.contains("ROLLBACK"))
+    }
+}
+
 /// Asks CloudFormation whether it still waits for this Create or Update.
 ///
 /// # Caveats

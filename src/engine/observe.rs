@@ -7,6 +7,7 @@ use crate::domain::field::KeyId;
 use crate::domain::identity::{Home, Identity};
 use crate::domain::register::{Entry, Record};
 use crate::domain::seen::{Encryption, Fact, KeyFound, Policy, Seen, Unseen};
+use crate::domain::shared::Shared;
 use crate::domain::spec::Spec;
 use crate::ports::{Bucket, Call, CallErrorKind, World};
 
@@ -26,12 +27,33 @@ pub(super) struct Own {
     pub(super) record: Option<Record>,
 }
 
+impl Own {
+    /// Whether its tags say how the connection stands to a shared document.
+    pub(super) fn records(&self, shared: Shared) -> bool {
+        let of = self.record.as_ref().map(|record| record.key_arn.as_str());
+        // Of which key a claim is that names none cannot be told.
+        let is_told = shared != Shared::KeyPolicy || of.is_some_and(|key| !key.is_empty());
+        of.is_some() && is_told && !Record::lacks_claim(&self.policy.tags, shared)
+    }
+}
+
 /// Reads bucket, key, policy and register at once.
 pub(super) async fn observe<W: World>(
     world: &W,
     spec: &Spec,
     identity: &Identity,
     home: &Home,
+) -> Call<Observed> {
+    observe_beside(world, spec, identity, home, world.list()).await
+}
+
+/// The same, with the register from elsewhere.
+pub(super) async fn observe_beside<W: World>(
+    world: &W,
+    spec: &Spec,
+    identity: &Identity,
+    home: &Home,
+    register: impl Future<Output = Call<Vec<Entry>>>,
 ) -> Call<Observed> {
     let bucket = Bucket { name: spec.bucket.as_str(), owner: &home.account };
     let prefix = spec.prefix.as_str();
@@ -54,7 +76,7 @@ pub(super) async fn observe<W: World>(
         world.read_cors(bucket),
         encryption_and_key(world, spec, bucket),
         own(world, &arn),
-        world.list(),
+        register,
     );
     let (region, versioning, ownership, public_access_off, notifications) = bucket_facts;
     let (encryption, key, key_policy) = keys;

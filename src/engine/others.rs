@@ -27,6 +27,13 @@ impl Others {
         Self { waiting: entries, known: vec![] }
     }
 
+    /// The same, some of whose records were read before.
+    pub(super) fn knowing(mut self, known: &[(Entry, Record)], own_arn: &str) -> Self {
+        self.waiting.retain(|entry| !known.iter().any(|(known, _)| known == entry));
+        self.known.extend(known.iter().filter(|(entry, _)| entry.arn != own_arn).cloned());
+        self
+    }
+
     /// What is known so far.
     pub(super) fn known(&self) -> &[(Entry, Record)] {
         &self.known

@@ -12,7 +12,6 @@ use futures::join;
 
 use crate::domain::document::Document;
 use crate::domain::register::{Entry, Record, Target};
-use crate::domain::shared::{Claim, Shared};
 use crate::engine::documents::{self, Party, Task};
 use crate::engine::failure::Failure;
 use crate::engine::fence;
@@ -72,6 +71,8 @@ impl Leaver<'_> {
         world: &W,
         record: &Record,
     ) -> Result<(), Failure> {
+        let left = record.released_entries(self.party.storage.bucket);
+        let left = left.into_iter().map(|(target, name)| Left { target, name }).collect();
         let settle = |left: Vec<Left>| async {
             match self.settle(world, left).await {
                 Ok(unproven) if unproven.is_empty() => (unproven, Ok(())),
@@ -79,26 +80,11 @@ impl Leaver<'_> {
                 Err(failure) => (vec![], Err(Some(failure))),
             }
         };
-        let settled = settle.retry(second_looks()).context(self.left(record));
+        let settled = settle.retry(second_looks()).context(left);
         match settled.when(Option::is_none).await.1 {
             Ok(()) | Err(None) => Ok(()),
             Err(Some(failure)) => Err(failure),
         }
-    }
-
-    fn left(&self, record: &Record) -> Vec<Left> {
-        let former = record.former.as_ref().map(|former| {
-            (Target { shared: Shared::KeyPolicy, of: former.key_arn.clone() }, &former.claim)
-        });
-        let own = Shared::ALL
-            .map(|shared| (Target::of(shared, &self.party.storage), record.claim(shared)))
-            .into_iter();
-        own.chain(former)
-            .filter_map(|(target, claim)| match claim {
-                Claim::Released(name) => Some(Left { target, name: name.clone() }),
-                Claim::Off | Claim::Adopted | Claim::Managed(_) => None,
-            })
-            .collect()
     }
 
     /// Settles what is left, and returns of what it had nothing to do for reasons that may have

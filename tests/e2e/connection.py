@@ -38,6 +38,7 @@ def attributes(customer: Lab, prefix: str, policy_name: str, versioning: str = "
             illumina.bucket_policy_statement(ROLE, customer.bucket, versioned=versioned)
         ),
         "Warnings": "",
+        "Changes": "",
     }
 
 

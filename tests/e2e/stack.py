@@ -22,6 +22,7 @@ ATTRIBUTES = [
     "KeyPolicyStatement",
     "BucketPolicyStatement",
     "Warnings",
+    "Changes",
 ]
 
 Properties = dict[str, Any]

@@ -17,6 +17,8 @@ use crate::support::state::difference;
 enum Event {
     Deploy(Value),
     DeployInvalid,
+    /// Only what would be written.
+    DryRun(Value),
     DeployWhile(Value, usize, Mishap),
     /// The resource is updated, another one of the stack fails.
     DeployInVain(Value),
@@ -77,6 +79,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => properties().prop_map(Event::Deploy),
         1 => Just(Event::DeployInvalid),
+        1 => properties().prop_map(Event::DryRun),
         4 => (properties(), 1..45_usize, mishap())
             .prop_map(|(properties, call, mishap)| Event::DeployWhile(properties, call, mishap)),
         2 => properties().prop_map(Event::DeployInVain),
@@ -112,6 +115,14 @@ async fn play(stack: &mut Stack<'_>, event: &Event) {
         Event::DeployInvalid => {
             let invalid = with(folder("project-a"), &[("KeyPrefixx", "*".into())]);
             assert!(!stack.deploy(&invalid).await);
+        }
+        Event::DryRun(properties) => {
+            // Tags that it does not know of stay on the policy.
+            let tags = stack.standing.as_ref().map(|standing| standing.properties["Tags"].clone());
+            let others = [("DryRun", "true".into()), ("Tags", tags.unwrap_or_default())];
+            let before = account.state();
+            stack.deploy(&with(properties.clone(), &others)).await;
+            assert_eq!(account.state(), before);
         }
         Event::DeployWhile(properties, call, mishap) => {
             stack.deploy_in(Weather::at(*call, *mishap), properties).await;

@@ -4,7 +4,7 @@ use ica_storage::domain::ica::{Versioning, cors_rule, key_policy_statement};
 use ica_storage::domain::seen::Encryption;
 use serde_json::{Value, json};
 
-use crate::support::account::{ACCOUNT, add_foreign};
+use crate::support::account::{ACCOUNT, add_foreign, add_foreign_rule};
 use crate::support::state::{BucketState, KeyState, Object, State};
 
 pub(crate) const BUCKET: &str = "lab-data";
@@ -71,6 +71,14 @@ pub(crate) fn lived_in() -> State {
     bucket.cors = vec![rule, json!({"AllowedMethods": ["HEAD"], "AllowedOrigins": ["*"]})];
     bucket.put("results/2024.csv", Some(Object::default()), 0);
     state
+}
+
+/// What others go on to write beside a connection.
+pub(crate) fn add_unrelated(state: &mut State) {
+    for resource in [BUCKET, KEY, OTHER_KEY] {
+        add_foreign(state, resource, "later");
+    }
+    add_foreign_rule(state, BUCKET, "later");
 }
 
 /// The same with our names taken by other meanings.

@@ -271,13 +271,20 @@ pub(crate) async fn after(state: &State, deployments: &[&Value]) -> State {
     account.state()
 }
 
+/// What an invocation has and knows.
+pub(crate) fn context() -> Context {
+    let trace = Trace { function: "ica-storage".to_owned(), log_stream: "2026/01/01".to_owned() };
+    Context { principal_accounts: vec![], deadline: Instant::now() + WORK, trace }
+}
+
 /// Has a request answered, and holds the answer to what CloudFormation takes.
 pub(crate) async fn answer(session: &Session<'_>, request: &Request) -> Answer {
-    let deadline = Instant::now() + WORK;
-    let trace = Trace { function: "ica-storage".to_owned(), log_stream: "2026/01/01".to_owned() };
-    let context = Context { principal_accounts: vec![], deadline, trace };
+    let context = context();
     let response = engine::handle(session, request, &context).await;
-    assert!(Instant::now() <= deadline + Duration::from_millis(1), "the answer came too late");
+    assert!(
+        Instant::now() <= context.deadline + Duration::from_millis(1),
+        "the answer came too late"
+    );
     let body = response.body();
     assert!(body.len() <= 4096, "the answer has {} bytes: {body}", body.len());
     let body: Value = serde_json::from_str(&body).unwrap();
@@ -295,6 +302,9 @@ pub(crate) async fn answer(session: &Session<'_>, request: &Request) -> Answer {
         if success && request.kind != Kind::Delete { &attributes::NAMES } else { &[] };
     assert_eq!(keys, expected, "{body}");
     assert!(data.values().all(Value::is_string), "{body}");
+    let is_dry_run = request.properties["DryRun"] == "true" && request.kind != Kind::Delete;
+    let tells_changes = data.get("Changes").is_some_and(|changes| changes != "");
+    assert_eq!(tells_changes, is_dry_run && success, "{body}");
     if let (Kind::Delete, Some(received)) = (&request.kind, &request.envelope.physical_id) {
         assert_eq!(physical_id, received.as_str(), "a Delete keeps its id");
     }
