@@ -8,6 +8,7 @@ AWS configuration is out of reach, of boto3 here and of every command started fr
 on this machine is out of reach as well.
 """
 
+import copy
 import difflib
 import json
 import os
@@ -52,6 +53,7 @@ class LocalAws:
     def __init__(self, *, auth: bool = False) -> None:
         """`auth` makes it enforce IAM, key policies and bucket policies; without, everything is allowed."""
         self.auth = auth
+        self.account = ACCOUNT
         self.directory = Path(tempfile.mkdtemp(prefix="ica-storage-aws-"))
         self.log = self.directory / "ministack.log"
         self.port = 0
@@ -78,6 +80,8 @@ class LocalAws:
     def client(self, service: str, **credentials: str) -> Any:
         """A boto3 client of the local account: as its root, unless other credentials are given."""
         config = Config(retries={"total_max_attempts": 1}, proxies={})
+        if not credentials and self.account != ACCOUNT:
+            credentials = {"aws_access_key_id": self.account, "aws_secret_access_key": "test"}
         wanted = service, *sorted(credentials.items())
         # Several threads may use a client, but not make one; and making one takes longer than using it.
         with self._making:
@@ -86,11 +90,18 @@ class LocalAws:
                 self._clients[wanted] = client
             return self._clients[wanted]
 
+    def in_account(self, account: str) -> "LocalAws":
+        """The same, seen by the root of another account."""
+        other = copy.copy(self)
+        other.account = account
+        return other
+
     def settings(self) -> dict[str, str]:
         """What a shell has to export to talk to the local account."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": "test",
+            # A number of twelve digits is the root of that account, and "test" of the first.
+            "AWS_ACCESS_KEY_ID": "test" if self.account == ACCOUNT else self.account,
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
@@ -219,7 +230,8 @@ DEFAULT_KEY_POLICY = (
 
 def lab(aws: LocalAws, bucket: str) -> Lab:
     """Make a customer managed key and a bucket encrypted with it, as Illumina's page says."""
-    key = aws.client("kms").create_key(Description=f"Encrypts {bucket}", Policy=DEFAULT_KEY_POLICY)["KeyMetadata"]
+    policy = DEFAULT_KEY_POLICY.replace(ACCOUNT, aws.account)
+    key = aws.client("kms").create_key(Description=f"Encrypts {bucket}", Policy=policy)["KeyMetadata"]
     s3 = aws.client("s3")
     s3.create_bucket(Bucket=bucket)
     s3.put_bucket_encryption(

@@ -454,8 +454,8 @@ def _of_the_connection() -> Iterator[str]:
     yield "whole bucket, unless `CrossAccountAccess` is `false`; and both may use the key outside S3. A bucket and a key"
     yield "that hold nothing else keep that apart."
     yield ""
-    yield "What ICA asks a session for is not known; the one here asks for everything in the folder. The simulator"
-    yield "decides for all three, the local AWS for the first two: it knows no role of another account."
+    yield "What ICA asks a session for is not known; the one here asks for everything in the folder. Both judges decide"
+    yield "for all three. The local AWS, which knows no role of another account, sees the third beside key and bucket."
 
 
 def _of_the_provider() -> Iterator[str]:
