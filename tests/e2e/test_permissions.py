@@ -197,6 +197,7 @@ def trials(
         # Those of a Delete take longest.
         longest_first = sorted(JUDGED, key=lambda action: OPERATIONS.index(operations[action]), reverse=True)
         yield {action: pool.submit(trial, number, action) for number, action in enumerate(longest_first)}
+        pool.shutdown(cancel_futures=True)
 
 
 def actions_in(text: str) -> set[str]:
