@@ -35,6 +35,10 @@ HOST = "127.0.0.1"
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 
+# Of the account's root. Nobody has to guess them, but whatever prints them would print yours.
+SECRET_ACCESS_KEY = "secret-access-key-of-the-local-account"
+SESSION_TOKEN = "session-token-of-the-local-account"
+
 # Nothing listens there: whoever does not honour AWS_ENDPOINT_URL fails at once instead of leaving the machine.
 NOWHERE = f"http://{HOST}:9"
 
@@ -102,7 +106,8 @@ class LocalAws:
             "AWS_ENDPOINT_URL": self.endpoint,
             # A number of twelve digits is the root of that account, and "test" of the first.
             "AWS_ACCESS_KEY_ID": "test" if self.account == ACCOUNT else self.account,
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+            "AWS_SESSION_TOKEN": SESSION_TOKEN,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import leaks
 from aws import Lab, LocalAws, end_on_signals, lab
 from bench import Bench
 from callback import Callback
@@ -45,6 +46,7 @@ def aws() -> Iterator[LocalAws]:
     end_on_signals()
     with LocalAws(auth=True) as local:
         yield local
+        assert leaks.found("\n".join(_logged(local))) == []
 
 
 @pytest.fixture(scope="session")
@@ -119,8 +121,10 @@ def quiet_aws() -> Iterator[LocalAws]:
 
 @pytest.fixture(scope="module")
 def module_bench(quiet_aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    with Bench(quiet_aws, tmp_path_factory.mktemp("bench")) as bench:
+    directory = tmp_path_factory.mktemp("bench")
+    with Bench(quiet_aws, directory) as bench:
         yield bench
+    assert leaks.found_below(directory) == []
 
 
 @pytest.fixture
@@ -158,10 +162,19 @@ def _replaced(text: str, old: str, new: str) -> str:
 
 
 def _function_log(aws: LocalAws) -> str:
+    return "\n".join(_logged(aws)[-30:])
+
+
+def _logged(aws: LocalAws) -> list[str]:
+    """Everything in CloudWatch Logs, event by event."""
     logs = aws.client("logs")
     groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
-    events = [event for group in groups for event in logs.filter_log_events(logGroupName=group)["events"]]
-    return "\n".join(event["message"].rstrip() for event in events[-30:])
+    pages = [
+        page
+        for group in groups
+        for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+    ]
+    return [event["message"].rstrip() for page in pages for event in page["events"]]
 
 
 def _zipped(binary: Path) -> bytes:
