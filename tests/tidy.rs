@@ -198,7 +198,7 @@ fn every_guarantee_names_a_test_that_exists() {
             named.insert(test);
         }
     }
-    for folder in ["lifecycle", "sharing"] {
+    for folder in ["hostile", "lifecycle", "sharing"] {
         for entry in fs::read_dir(format!("tests/{folder}")).unwrap() {
             let file = entry.unwrap().path();
             let path = format!("{folder}::{}", file.file_stem().unwrap().display());
@@ -206,5 +206,35 @@ fn every_guarantee_names_a_test_that_exists() {
                 assert!(named.contains(&*format!("{path}::{law}")), "{path}::{law} is not told");
             }
         }
+    }
+}
+
+/// The security page names tests as the page of promises does.
+#[test]
+fn every_test_that_the_security_page_names_exists() {
+    let page = fs::read_to_string("SECURITY.md").unwrap();
+    let named: Vec<&str> =
+        page.split('`').skip(1).step_by(2).filter(|word| word.contains("::")).collect();
+    assert!(named.len() > 15, "{named:?}");
+    for test in named {
+        let (file, name) = located(test);
+        assert!(tests(&file).iter().any(|other| other == name), "there is no test {test}");
+    }
+}
+
+/// `pip install --require-hashes` would refuse others, but only where somebody gives it that switch.
+#[test]
+fn every_python_package_is_pinned_with_its_hashes() {
+    let lock = fs::read_to_string("local/requirements.txt").unwrap();
+    let lock = lock.replace("\\\n", " ");
+    let packages: Vec<&str> =
+        lock.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+    assert!(packages.len() > 50, "{} packages", packages.len());
+    for package in packages {
+        assert!(package.contains("==") && package.contains("--hash=sha256:"), "{package}");
+    }
+    let makefile = fs::read_to_string("Makefile").unwrap();
+    for line in makefile.lines().filter(|line| line.contains("pip install")) {
+        assert!(line.contains("--require-hashes"), "{line}");
     }
 }
