@@ -61,7 +61,7 @@ fuzz: tools $(VENV) ## feed the fuzz targets for FUZZ_SECONDS (60) each
 		mkdir -p target/fuzz/corpus/$$target; \
 		cargo fuzz run --dev --sanitizer none --target-dir target/fuzz $$target \
 			target/fuzz/corpus/$$target fuzz/seeds/$$target -- \
-			-max_total_time=$(FUZZ_SECONDS) -max_len=20000 -timeout=30 -verbosity=0 -print_final_stats=1; \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=20000 -timeout=30 -verbosity=0 -print_funcs=0 -print_final_stats=1; \
 	done
 
 # CycloneDX's own tool, built from its crate once (three minutes of processor time).

@@ -61,6 +61,13 @@ pub(crate) fn event(text: &str) {
 
 /// Any properties: refused, or of documents that say Illumina's words about this folder only.
 pub(crate) fn properties(properties: &Value) {
+    documents(properties);
+    for request_type in ["Create", "Update", "Delete"] {
+        event(&request(request_type, properties).to_string());
+    }
+}
+
+fn documents(properties: &Value) {
     if let Ok(spec) = Spec::parse(properties) {
         let place = Place::from(&spec);
         assert_eq!(Place::of(properties), Some(place.clone()), "a Delete would look elsewhere");
@@ -81,9 +88,6 @@ pub(crate) fn properties(properties: &Value) {
             }
         }
     }
-    for request_type in ["Create", "Update", "Delete"] {
-        event(&request(request_type, properties).to_string());
-    }
 }
 
 /// A text as the value of each property in turn, the others being sound.
@@ -97,7 +101,8 @@ pub(crate) fn value(text: &str) {
             "Tags" => json!([{"Key": text, "Value": text}]),
             _ => text.into(),
         };
-        properties(&sound);
+        documents(&sound);
+        event(&request("Create", &sound).to_string());
     }
 }
 
@@ -107,7 +112,7 @@ pub(crate) fn policy(text: &str) {
     let ours = ica::key_policy_statement(&[ROLE.to_owned()]);
     let statements = document.statements();
     let with = document.edited(&[Edit::Append(ours.clone())]).unwrap();
-    assert_eq!(with.statements(), [statements, &[ours.clone()]].concat());
+    assert_eq!(with.statements(), [statements, std::slice::from_ref(&ours)].concat());
     let undone = with.edited(&[Edit::Remove(statements.len())]).unwrap();
     let is_list = undone.text() == text;
     assert!(is_list || undone.text().replacen('[', "", 1).replacen(']', "", 1).len() <= text.len());
@@ -153,7 +158,8 @@ fn is_cut(whole: &str, cut: &str) -> bool {
 fn is_swapped(before: &str, after: &str, new: &str, old: Option<&Value>) -> bool {
     let Some(old) = old else { return before == after };
     after.match_indices(new).any(|(at, _)| {
-        let (head, tail) = (&after[..at], &after[at + new.len()..]);
+        let (head, rest) = after.split_at(at);
+        let (_, tail) = rest.split_at(new.len());
         let rest = before.strip_prefix(head).and_then(|rest| rest.strip_suffix(tail));
         rest.is_some_and(|rest| serde_json::from_str::<Value>(rest).is_ok_and(|rest| rest == *old))
     })
