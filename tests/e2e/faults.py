@@ -10,20 +10,17 @@ The Host header goes through as it came, so what was signed for the proxy is sti
 """
 
 import json
-import os
-import socket
-import struct
 import threading
-import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from aws import ACCOUNT, HOST, LocalAws
+from calls import action_of
+from listener import Handler, Listener
 
 # How long a call hangs if nobody ends it, and how long is waited for calls that are on their way. Seconds.
 PATIENCE = 30
@@ -87,18 +84,17 @@ class Proxy:
         self._in_flight, self._life = 0, 0
         self._released = threading.Event()
         self.disarm()
-        self._server = _Server((HOST, 0), type("Handler", (_Handler,), {"proxy": self}))
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._listener = Listener(_Handler, proxy=self)
+        self._listener.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *exit: object) -> None:
         self._released.set()
-        self._server.shutdown()
-        self._server.server_close()
+        self._listener.__exit__(*exit)
 
     @property
     def endpoint(self) -> str:
-        return f"http://{HOST}:{self._server.server_port}"
+        return self._listener.url
 
     def arm(self, fault: Fault, action: str, numbers: Container[int] = (1,)) -> None:
         """Let calls of a kind go wrong, the first unless others are said."""
@@ -116,8 +112,8 @@ class Proxy:
 
     def handle(self, handler: "_Handler") -> None:
         """One call. What a killed function had sent and was not looked at yet is lost, as its connection is."""
-        request = handler.request_body()
-        action = _action(handler, request)
+        request = handler.body()
+        action = action_of(handler.command, handler.path, handler.headers, request)
         with self._idle:
             if handler.life != self._life:
                 return handler.reset()
@@ -181,30 +177,15 @@ class Proxy:
         return self._life
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-    def handle_error(self, *_: object) -> None:
-        """A connection that broke is what this is about."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(Handler):
     proxy: Proxy
 
     def setup(self) -> None:
         super().setup()
         self.life = self.proxy.life
 
-    def _handle(self) -> None:
+    def handle_call(self) -> None:
         self.proxy.handle(self)
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _handle
-
-    def request_body(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
     def reply(self, reply: Reply) -> None:
         lines = [f"HTTP/1.1 {reply.status} {self.responses.get(reply.status, ('Status',))[0]}"]
@@ -218,59 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(OSError):
             self.wfile.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
-    def reset(self) -> None:
-        """Break the connection: the other end reads an error, not an end."""
-        self.close_connection = True
-        with suppress(OSError):
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            os.close(self.connection.detach())
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding"}
-
-
-def _action(handler: _Handler, request: bytes) -> str:
-    """The permission that a call needs, from what it looks like."""
-    _, _, scope = handler.headers["Authorization"].partition("Credential=")
-    service = scope.split("/")[3]
-    if service == "kms":
-        return "kms:" + handler.headers["X-Amz-Target"].rpartition(".")[2]
-    if service in ("iam", "cloudformation"):
-        return f"{service}:{urllib.parse.parse_qs(request.decode())['Action'][0]}"
-    assert service == "s3", service
-    return "s3:" + _s3_action(handler.command, *handler.path.partition("?")[::2])
-
-
-def _s3_action(method: str, path: str, query: str) -> str:
-    parameters = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
-    _, _, key = path.strip("/").partition("/")
-    if key:
-        version = "Version" if "versionId" in parameters else ""
-        return {"HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject" + version}[method]
-    [part] = [name for name in parameters if name in _BUCKET_READS] or ["list-type"]
-    if method in ("GET", "HEAD"):
-        return _BUCKET_READS[part]
-    return {
-        ("PUT", "policy"): "PutBucketPolicy",
-        ("DELETE", "policy"): "DeleteBucketPolicy",
-        ("PUT", "cors"): "PutBucketCORS",
-        ("DELETE", "cors"): "PutBucketCORS",  # there is no other permission for it
-    }[method, part]
-
-
-_BUCKET_READS = {
-    "list-type": "ListBucket",
-    "versioning": "GetBucketVersioning",
-    "encryption": "GetEncryptionConfiguration",
-    "ownershipControls": "GetBucketOwnershipControls",
-    "publicAccessBlock": "GetBucketPublicAccessBlock",
-    "notification": "GetBucketNotification",
-    "policy": "GetBucketPolicy",
-    "cors": "GetBucketCORS",
-}
 
 
 def _refusal(fault: Fault, action: str) -> Reply:

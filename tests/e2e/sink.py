@@ -4,16 +4,11 @@
 """
 
 import json
-import os
-import socket
-import struct
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
-from aws import HOST
+from listener import Handler, Listener
 
 # What nobody but the function and this receiver may ever see.
 SECRET = "c2lnbmVkIHdpdGggYSBzZWNyZXQ"
@@ -53,20 +48,18 @@ class Sink:
 
     def __enter__(self) -> "Sink":
         self._released = threading.Event()
-        self._server = ThreadingHTTPServer((HOST, 0), type("Receiver", (_Receiver,), {"sink": self}))
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._listener = Listener(_Receiver, sink=self)
+        self._listener.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *exit: object) -> None:
         self._released.set()
-        self._server.shutdown()
-        self._server.server_close()
+        self._listener.__exit__(*exit)
 
     @property
     def url(self) -> str:
         """A ResponseURL."""
-        return f"http://{HOST}:{self._server.server_port}{PATH}"
+        return self._listener.url + PATH
 
     def clear(self) -> None:
         """Forget what arrived, let go of what hangs, and take everything from now on."""
@@ -115,31 +108,16 @@ def _checked_answer(body: bytes, event: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-class _Receiver(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Receiver(Handler):
     sink: Sink
 
-    def _receive(self) -> None:
+    def handle_call(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        body = self.rfile.read(int(headers.get("content-length", 0)))
-        attempt = Attempt(self.command, self.path, headers, body, 200)
+        attempt = Attempt(self.command, self.path, headers, self.body(), 200)
         released = self.sink.receive(attempt)
         if attempt.reply == "hang":
             released.wait()
         if isinstance(attempt.reply, int):
-            self.send_response(attempt.reply)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.answer(attempt.reply)
         else:
-            self._reset()
-
-    do_PUT = do_POST = do_GET = do_HEAD = do_DELETE = _receive
-
-    def _reset(self) -> None:
-        self.close_connection = True
-        with suppress(OSError):
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            os.close(self.connection.detach())
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+            self.reset()
