@@ -18,7 +18,7 @@ ARCH ?= $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 PACKAGE := target/package/ica-storage-$(ARCH)
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test build lint fmt clean tools audit fuzz sbom package
+.PHONY: help demo test bench build lint fmt clean tools audit fuzz sbom package
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,6 +35,11 @@ test: lint $(JUDGE) ## everything, from nothing: lint, unit tests, end-to-end te
 	@echo && echo Totals
 	@sed -nE 's/^test result: /  cargo test: /p' target/cargo-test.log
 	@sed -nE '$$s/^=* ?(.*[^ =]) ?=*$$/  pytest: \1/p' target/pytest.log
+
+bench: $(VENV) ## how long everything takes, of the release binary on a local AWS (BENCH=quick for a first look)
+	cargo lambda build --release --locked --bin bootstrap
+	$(if $(filter quick,$(BENCH)),,cargo bench --locked --bench policy -- --noplot)
+	@PYTHONPATH=local:tests/e2e python benches/measure.py $(if $(filter quick,$(BENCH)),--quick) $(COMPARE)
 
 build: $(VENV) ## the release binary, packaged for `sam deploy` in .aws-sam
 	sam build
