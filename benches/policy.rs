@@ -43,7 +43,8 @@ fn crowded() -> String {
         )
     };
     let room = LIMIT - ours().to_string().len() - 1;
-    let count = (1..LIMIT).take_while(|count| policy(*count).len() <= room).last().unwrap_or_default();
+    let count =
+        (1..LIMIT).take_while(|count| policy(*count).len() <= room).last().unwrap_or_default();
     let text = policy(count);
     assert!(text.len() > LIMIT - 2_000, "{} bytes", text.len());
     text

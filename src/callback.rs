@@ -1,10 +1,12 @@
 //! PUTs the answer to its presigned address: exactly as it was signed, again where that may help.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, StatusCode};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cloudformation::response::Response;
@@ -41,20 +43,22 @@ impl Undelivered {
     }
 }
 
-/// The client that answers.
-#[derive(Clone, Debug)]
+/// The client that answers. It is made when the first request is there, as it takes the system's
+/// certificates longer to be read than everything else to start.
+#[derive(Debug, Default)]
 pub struct Callback {
-    client: Client,
+    client: OnceLock<Client>,
 }
 
 impl Callback {
-    /// A client that follows no redirect: the signature is for one address.
-    ///
-    /// # Errors
-    /// The TLS stack cannot be set up.
-    pub fn new() -> Result<Self, reqwest::Error> {
-        let client = Client::builder().redirect(reqwest::redirect::Policy::none());
-        Ok(Self { client: client.connect_timeout(ATTEMPT).timeout(ATTEMPT).no_proxy().build()? })
+    /// Gets ready to deliver, beside the work on what is to be delivered. What goes wrong is met
+    /// again when that is done.
+    pub async fn prepare(&self) {
+        if self.client.get().is_none()
+            && let Ok(Ok(client)) = spawn_blocking(client).await
+        {
+            self.client.get_or_init(|| client);
+        }
     }
 
     /// Delivers an answer.
@@ -81,9 +85,27 @@ impl Callback {
 
     async fn put(&self, url: &str, body: &str) -> Result<(), Undelivered> {
         // The signature covers an empty content type.
-        let request = self.client.put(url).header(CONTENT_TYPE, HeaderValue::from_static(""));
+        let request = self
+            .client()
+            .map_err(Undelivered::Unreached)?
+            .put(url)
+            .header(CONTENT_TYPE, HeaderValue::from_static(""));
         let sent = request.body(body.to_owned()).send().await;
         let status = sent.map_err(|error| Undelivered::Unreached(error.without_url()))?.status();
         if status.is_success() { Ok(()) } else { Err(Undelivered::Refused(status)) }
     }
+
+    fn client(&self) -> Result<&Client, reqwest::Error> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = client()?;
+        Ok(self.client.get_or_init(|| client))
+    }
+}
+
+/// A client that follows no redirect: the signature is for one address.
+fn client() -> Result<Client, reqwest::Error> {
+    let client = Client::builder().redirect(reqwest::redirect::Policy::none());
+    client.connect_timeout(ATTEMPT).timeout(ATTEMPT).no_proxy().build()
 }

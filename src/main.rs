@@ -16,7 +16,7 @@ use tokio::time::Instant;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber_with_writer(|| OneLine(std::io::stdout()));
-    let (world, callback, settings) = (Aws::load().await, Callback::new()?, settings());
+    let (world, callback, settings) = (Aws::load().await, Callback::default(), settings());
     // As text: whoever waits is to be answered even if the event is more than a value can hold.
     let handler = |event: LambdaEvent<Box<RawValue>>| {
         let (world, callback, mut settings) = (&world, &callback, settings.clone());

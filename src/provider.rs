@@ -4,7 +4,7 @@ use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime};
 
-use futures::FutureExt;
+use futures::{FutureExt, join};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
@@ -68,9 +68,8 @@ pub async fn invoke<W: World>(
     let started = Instant::now();
     let read = Request::parse(event, settings.allow_http);
     async {
-        let Some(response) = answer(world, settings, &read, deadline).await? else {
-            return Ok(());
-        };
+        let (response, ()) = join!(answer(world, settings, &read, deadline), callback.prepare());
+        let Some(response) = response? else { return Ok(()) };
         let (took, now) = (started.elapsed(), SystemTime::now());
         report(&metrics::line(name(&read), response.outcome.code(), took, now));
         let delivered = callback.deliver(&response, before(deadline, FOR_THE_LOG)).await;

@@ -46,7 +46,7 @@ async fn server(statuses: &[u16]) -> MockServer {
 }
 
 async fn deliver(url: &str, patience: Duration) -> Result<(), Undelivered> {
-    Callback::new().unwrap().deliver(&response(url), Instant::now() + patience).await
+    Callback::default().deliver(&response(url), Instant::now() + patience).await
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ async fn invoke_until(
     patience: Duration,
 ) -> Result<(), Unanswered> {
     let settings = Settings { allow_http: true, ..Settings::default() };
-    let (session, callback) = (Session::new(account, weather), Callback::new().unwrap());
+    let (session, callback) = (Session::new(account, weather), Callback::default());
     let deadline = Instant::now() + patience;
     provider::invoke(&session, &callback, &settings, &event.to_string(), deadline).await
 }

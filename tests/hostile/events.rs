@@ -27,7 +27,7 @@ async fn answer(account: &Account, mut event: Value) -> Value {
     let function = format!("arn:aws:lambda:us-east-1:{ACCOUNT}:function:ica-storage");
     let settings =
         Settings { home: Home::of_function(&function), allow_http: true, ..Settings::default() };
-    let (session, callback) = (Session::new(account, Weather::fair()), Callback::new().unwrap());
+    let (session, callback) = (Session::new(account, Weather::fair()), Callback::default());
     let deadline = Instant::now() + Duration::from_mins(1);
     let event = event.to_string();
     provider::invoke(&session, &callback, &settings, &event, deadline).await.unwrap();
