@@ -18,7 +18,7 @@ ARCH ?= $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 PACKAGE := target/package/ica-storage-$(ARCH)
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test bench build lint fmt clean tools audit fuzz sbom package
+.PHONY: help demo test bench build cli lint fmt clean tools audit fuzz sbom package
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -43,6 +43,10 @@ bench: $(VENV) ## how long everything takes, of the release binary on a local AW
 
 build: $(VENV) ## the release binary, packaged for `sam deploy` in .aws-sam
 	sam build
+
+cli: tools ## the command line, as target/ica-storage
+	cargo build --locked --release
+	cp target/release/bootstrap target/ica-storage
 
 lint: tools $(VENV) ## formatting, clippy, rustdoc, cfn-lint, sam validate, licences and sources of dependencies
 	cargo fmt --check

@@ -126,10 +126,11 @@ async fn act<W: World>(
     let of_stack = stack.as_deref().and_then(Home::of);
     let home =
         of_stack.or_else(|| Home::of_function(invocation.function_arn)).ok_or_else(|| {
-            Failure::Unreadable(format!(
-                "neither a `StackId` nor the function's ARN `{}` tells the account",
+            let problem = format!(
+                "is no ARN of a stack, and `{}` none of a function",
                 invocation.function_arn
-            ))
+            );
+            refused("StackId", problem, "write the ARN of a stack of the account and region")
         })?;
     match action {
         "Verify" => {

@@ -5,7 +5,12 @@ use std::time::Duration;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 
+use crate::domain::identity::Home;
+use crate::ports::Call;
+
 pub mod actions;
+
+mod caller;
 
 mod classify;
 
@@ -29,13 +34,14 @@ pub struct Aws {
 impl Aws {
     /// Clients with the function's own credentials.
     pub async fn load() -> Self {
-        // A call that hangs is given up in time for the SDK's retries and the answer.
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(3))
-            .operation_attempt_timeout(Duration::from_secs(20))
-            .build();
-        let config = aws_config::defaults(BehaviorVersion::v2026_01_12());
-        Self::new(&config.timeout_config(timeouts).load().await)
+        Self::new(&config().await)
+    }
+
+    /// Clients with the credentials of a person, and whose account that is.
+    pub async fn load_with_home() -> Call<(Self, Home)> {
+        let config = config().await;
+        let home = caller::home(&config).await?;
+        Ok((Self::new(&config), home))
     }
 
     fn new(config: &SdkConfig) -> Self {
@@ -46,4 +52,14 @@ impl Aws {
             cloudformation: aws_sdk_cloudformation::Client::new(config),
         }
     }
+}
+
+async fn config() -> SdkConfig {
+    // A call that hangs is given up in time for the SDK's retries and the answer.
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .operation_attempt_timeout(Duration::from_secs(20))
+        .build();
+    let config = aws_config::defaults(BehaviorVersion::v2026_01_12());
+    config.timeout_config(timeouts).load().await
 }

@@ -19,3 +19,5 @@ pub mod metrics;
 pub mod log;
 
 pub mod actions;
+
+pub mod cli;

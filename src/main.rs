@@ -1,10 +1,12 @@
-//! `bootstrap`: what Lambda's `provided.al2023` starts.
+//! `bootstrap`: what Lambda's `provided.al2023` starts; by hand it is the command line.
 
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use ica_storage::actions::{self, Invocation};
 use ica_storage::aws::Aws;
 use ica_storage::callback::Callback;
+use ica_storage::cli;
 use ica_storage::domain::identity::Home;
 use ica_storage::engine::failure::Trace;
 use ica_storage::log::OneLine;
@@ -14,7 +16,10 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<ExitCode, Error> {
+    if !is_lambda() {
+        return Ok(cli::main(settings(), is_colourless()).await);
+    }
     tracing::init_default_subscriber_with_writer(|| OneLine(std::io::stdout()));
     let (world, callback, settings) = (Aws::load().await, Callback::default(), settings());
     // As text: whoever waits is to be answered even if the event is more than a value can hold.
@@ -36,7 +41,20 @@ async fn main() -> Result<(), Error> {
             })
         }
     };
-    lambda_runtime::run(service_fn(handler)).await
+    lambda_runtime::run(service_fn(handler)).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether Lambda started this, or a person did.
+#[expect(clippy::disallowed_methods, reason = "configuration is read once")]
+fn is_lambda() -> bool {
+    std::env::var("AWS_LAMBDA_RUNTIME_API").is_ok()
+}
+
+/// SOURCE: no-color.org.
+#[expect(clippy::disallowed_methods, reason = "configuration is read once")]
+fn is_colourless() -> bool {
+    std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty())
 }
 
 /// The environment is read here and nowhere else.

@@ -8,6 +8,7 @@
     reason = "a test that cannot set up its world should panic"
 )]
 
+mod actions;
 mod callback;
 mod events;
 mod hostile;

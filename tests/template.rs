@@ -1,10 +1,13 @@
 //! `template.yaml` and the code say the same.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
 
 use ica_storage::aws::actions::{CALLED, ON_ITS_BEHALF, Permission};
 use ica_storage::domain::attributes;
+use ica_storage::domain::report::Counts;
 use ica_storage::domain::spec::PROPERTIES;
+use ica_storage::metrics;
 
 const TEMPLATE: &str = include_str!("../template.yaml");
 
@@ -115,6 +118,35 @@ fn the_role_reaches_only_objects_that_are_folders() {
         lines.iter().filter(|line| line.contains("${BucketNamePattern}/")).collect();
     assert_eq!(objects.len(), 2);
     assert!(objects.iter().all(|line| line.ends_with(":s3:::${BucketNamePattern}/*/")));
+}
+
+#[test]
+fn a_schedule_may_only_invoke_the_function_and_drift_raises_an_alarm() {
+    for name in ["VerifySchedulerRole", "VerifyConnections", "ConnectionsDrifted"] {
+        let lines = resource(name);
+        assert!(lines.contains(&"    Condition: HasVerifySchedule"), "{name} is there unasked");
+    }
+    let role = resource("VerifySchedulerRole");
+    let actions: Vec<&str> =
+        role.iter().filter_map(|line| line.trim().strip_prefix("Action: ")).collect();
+    assert_eq!(actions, ["sts:AssumeRole", "lambda:InvokeFunction"]);
+    assert!(role.contains(&"                Resource: !GetAtt Provider.Arn"));
+    let schedule = resource("VerifyConnections").join("\n");
+    assert!(schedule.contains(r#"Input: '{"Action":"Verify"}'"#), "{schedule}");
+    // What the alarm looks at is what is counted.
+    let counts = Counts::default();
+    let line = metrics::verified(&counts, Duration::ZERO, SystemTime::UNIX_EPOCH);
+    let counted = &line["_aws"]["CloudWatchMetrics"][1];
+    let alarm = resource("ConnectionsDrifted").join("\n");
+    assert!(alarm.contains(&format!("Namespace: {}\n", counted["Namespace"].as_str().unwrap())));
+    for name in ["Drifted", "Broken"] {
+        assert!(alarm.contains(&format!("MetricName: {name}\n")), "{alarm}");
+        assert!(counted["Metrics"].as_array().unwrap().iter().any(|metric| metric["Name"] == name));
+    }
+    assert_eq!(counted["Dimensions"], serde_json::json!([["RequestType"]]));
+    let dimension = "Dimensions: [{Name: RequestType, Value: Verify}]";
+    assert_eq!((alarm.matches(dimension).count(), &line["RequestType"]), (2, &"Verify".into()));
+    assert!(alarm.contains("TreatMissingData: ignore"), "an alarm lasts until the next look");
 }
 
 #[test]

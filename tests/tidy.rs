@@ -81,6 +81,7 @@ fn no_layer_knows_the_one_above() {
             "provider" | "actions" => {
                 &["aws_sdk", "aws_config", "reqwest", "crate::aws", "std::env"]
             }
+            "cli" => &["aws_sdk", "aws_config", "reqwest", "std::env", "crate::callback"],
             "main" | "lib" => &[],
             other => panic!("{other} is in no layer"),
         };
@@ -126,7 +127,7 @@ fn the_direct_dependencies_are_few() {
     let section = manifest.split("\n[dependencies]\n").nth(1).unwrap();
     let section = section.split("\n[").next().unwrap();
     let count = section.lines().filter(|line| line.contains(" = ")).count();
-    assert!(count <= 20, "{count} direct dependencies");
+    assert!(count <= 22, "{count} direct dependencies");
 }
 
 /// One TLS stack, and the one the SDK has.

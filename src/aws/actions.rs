@@ -14,10 +14,13 @@ pub struct Permission {
 /// code to the compiler: [`CALLED`] lists the actions without making any.
 macro_rules! called {
     ($($name:ident = $action:literal, $purpose:literal;)+) => {
-        /// The permission that a call needs.
+        /// What a call is called, and the permission it needs.
         #[derive(Clone, Copy, Debug)]
         pub(super) enum Action {
             $(#[doc = $purpose] $name,)+
+            /// Tells the command line whose account it is in. Nobody needs a permission for it, so
+            /// the role has none.
+            GetCallerIdentity,
         }
 
         impl Action {
@@ -25,6 +28,7 @@ macro_rules! called {
             pub(super) const fn as_granted(self) -> &'static str {
                 match self {
                     $(Self::$name => $action,)+
+                    Self::GetCallerIdentity => "sts:GetCallerIdentity",
                 }
             }
         }

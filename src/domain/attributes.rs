@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::ica;
+use crate::domain::ica::{self, Storage};
 use crate::domain::preflight::Goal;
 use crate::domain::refusal::{Code, Refusal};
 
@@ -32,15 +32,7 @@ impl Attributes {
     /// Those of a goal: nothing in them depends on how it is reached.
     pub fn of(goal: &Goal) -> Self {
         let (bucket, prefix) = (goal.spec.bucket.as_str(), goal.spec.prefix.as_str());
-        let configuration = json!({
-            "type": "AWS_S3",
-            "awsDetails": {
-                "bucketName": bucket,
-                "keyPrefix": prefix,
-                "serverSideEncryptionAlgorithm": ica::ALGORITHM,
-                "serverSideEncryptionKey": goal.key_arn,
-            },
-        });
+        let configuration = storage_configuration(goal.storage());
         let roles: Vec<String> = goal.role.iter().cloned().collect();
         let statement = |statement: Value| match goal.role {
             Some(_) => statement.to_string(),
@@ -101,6 +93,19 @@ impl Attributes {
     pub fn into_data(self) -> Map<String, Value> {
         self.0
     }
+}
+
+/// What ICA's API takes as a storage configuration.
+pub fn storage_configuration(storage: Storage<'_>) -> Value {
+    json!({
+        "type": "AWS_S3",
+        "awsDetails": {
+            "bucketName": storage.bucket,
+            "keyPrefix": storage.prefix,
+            "serverSideEncryptionAlgorithm": ica::ALGORITHM,
+            "serverSideEncryptionKey": storage.key_arn,
+        },
+    })
 }
 
 /// As many lines of a text as there is room for in a JSON string, and how many are left out.
