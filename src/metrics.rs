@@ -43,13 +43,15 @@ pub fn line(request_type: &str, failure: Option<Code>, took: Duration, now: Syst
     Value::Object(line)
 }
 
-/// The same for a look at all connections: `Connections`, `Healthy`, `Drifted` and `Broken`.
+/// The same for a look at all connections: `Connections`, `Healthy`, `Drifted`, `Broken`, and the
+/// last two together as `Unhealthy`, for an alarm.
 pub fn verified(counts: &Counts, took: Duration, now: SystemTime) -> Value {
     let values = [
         ("Connections", counts.connections),
         ("Healthy", counts.healthy),
         ("Drifted", counts.drifted),
         ("Broken", counts.broken),
+        ("Unhealthy", counts.drifted + counts.broken),
     ];
     let mut line = line("Verify", None, took, now);
     let names: Vec<Value> =
@@ -95,11 +97,11 @@ mod tests {
         let counts = Counts { connections: 6, healthy: 3, drifted: 2, broken: 1, other_regions: 0 };
         let line = verified(&counts, took, now);
         assert_sound(&line);
-        let told = ["Connections", "Healthy", "Drifted", "Broken", "Requests"];
-        assert_eq!(told.map(|name| line[name].as_u64().unwrap()), [6, 3, 2, 1, 1]);
+        let told = ["Connections", "Healthy", "Drifted", "Broken", "Unhealthy"];
+        assert_eq!(told.map(|name| line[name].as_u64().unwrap()), [6, 3, 2, 1, 3]);
         let metrics = line["_aws"]["CloudWatchMetrics"].as_array().unwrap().iter();
         let names = metrics.flat_map(|directive| directive["Metrics"].as_array().unwrap());
         let names: Vec<&str> = names.map(|metric| metric["Name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["Requests", "Duration", "Connections", "Healthy", "Drifted", "Broken"]);
+        assert_eq!(names, [&["Requests", "Duration"] as &[&str], &told].concat());
     }
 }

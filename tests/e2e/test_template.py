@@ -1,5 +1,7 @@
 """template.yaml with a connection of its own, and a stack that imports its values."""
 
+import json
+
 from aws import ACCOUNT, Lab, LocalAws
 from conftest import ROOT
 from connection import attributes, policies
@@ -21,8 +23,10 @@ def test_the_template_connects_a_bucket_and_exports_its_values(aws: LocalAws, te
     exports = {export["Name"]: export["Value"] for export in cloudformation.list_exports()["Exports"]}
     [policy_name] = policies(aws, customer)
     expected = attributes(customer, "project-a/", policy_name)
-    del expected["Warnings"]  # empty when all is well, and CloudFormation exports nothing that is empty
-    assert {name: exports[f"storage-{name}"] for name in ATTRIBUTES if name != "Warnings"} == expected
+    # They are empty when all is well, and CloudFormation exports nothing that is empty.
+    for name in ("Warnings", "Changes"):
+        assert expected.pop(name) == ""
+    assert {name: exports[f"storage-{name}"] for name in ATTRIBUTES if name in expected} == expected
     assert exports["storage-ServiceToken"].startswith(f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:")
 
     consumer = (ROOT / "local/consumer.yaml").read_text()
@@ -41,3 +45,34 @@ def test_the_template_connects_a_bucket_and_exports_its_values(aws: LocalAws, te
 def _settle(aws: LocalAws, stack: str, verb: str) -> None:
     waiter = aws.client("cloudformation").get_waiter(f"stack_{verb}_complete")
     waiter.wait(StackName=stack, WaiterConfig={"Delay": 0.2, "MaxAttempts": 300})
+
+
+def test_a_schedule_asks_the_function_to_verify_and_drift_raises_an_alarm(aws: LocalAws, template: str):
+    cloudformation = aws.client("cloudformation")
+    topic = aws.client("sns").create_topic(Name="drift")["TopicArn"]
+    cloudformation.create_stack(
+        StackName="watchful",
+        TemplateBody=template,
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        Parameters=[
+            {"ParameterKey": "VerifySchedule", "ParameterValue": "rate(1 day)"},
+            {"ParameterKey": "AlarmTopicArn", "ParameterValue": topic},
+        ],
+    )
+    _settle(aws, "watchful", "create")
+    resources = cloudformation.describe_stack_resources(StackName="watchful")["StackResources"]
+    made = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
+
+    scheduler = aws.client("scheduler")
+    [schedule] = scheduler.list_schedules()["Schedules"]
+    target = scheduler.get_schedule(Name=schedule["Name"])["Target"]
+    asked = aws.client("lambda").invoke(FunctionName=target["Arn"], Payload=target["Input"])
+    assert "Connections" in json.loads(asked["Payload"].read())["Counts"]
+    assert target["RoleArn"].endswith(f":role/{made['VerifySchedulerRole']}")
+    [alarm] = aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    assert (alarm["AlarmActions"], alarm["OKActions"]) == ([topic], [topic])
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("IcaStorage", "Unhealthy")
+
+    cloudformation.delete_stack(StackName="watchful")
+    _settle(aws, "watchful", "delete")
+    assert scheduler.list_schedules()["Schedules"] == []
