@@ -41,7 +41,8 @@ pub(super) fn report(report: &Report, has_colours: bool) -> String {
     }
     let Counts { connections, healthy, drifted, broken, other_regions } = report.counts;
     page.line(&format!(
-        "{connections} connections: {healthy} healthy, {drifted} drifted, {broken} broken"
+        "{}: {healthy} healthy, {drifted} drifted, {broken} broken",
+        counted(connections, "connection")
     ));
     if other_regions > 0 {
         page.line(&format!("{other_regions} of other regions were not looked at"));
@@ -55,11 +56,13 @@ fn connection(page: &mut Page, found: &Connection) {
         Status::Drifted => (YELLOW, "drifted"),
         Status::Broken => (RED, "broken "),
     };
-    let stack = found.stack_id.as_deref().unwrap_or("no stack");
-    let logical_id = found.logical_resource_id.as_deref().unwrap_or_default();
+    let whose = match (&found.logical_resource_id, &found.stack_id) {
+        (Some(logical_id), Some(stack)) => format!("{logical_id} of {stack}"),
+        (None, _) | (_, None) => "of nobody that is recorded".to_owned(),
+    };
     let status = page.in_colour(colour, status);
     page.line(&format!("{status} s3://{}/{}", found.bucket_name, found.key_prefix));
-    page.line(&format!("        {logical_id} of {stack}"));
+    page.line(&format!("        {whose}"));
     for finding in &found.findings {
         page.line(&format!("    {} of {}", finding.what, finding.r#where));
         if !finding.expected.is_null() {
@@ -91,12 +94,11 @@ pub(super) fn proposal(proposal: &Proposal, has_colours: bool) -> String {
     }
     warnings(&mut page, &proposal.warnings);
     if proposal.refusals.is_empty() {
-        let told = match proposal.changes.len() {
-            0 => "nothing would be written".to_owned(),
-            1 => "1 document would be written".to_owned(),
-            count => format!("{count} documents would be written"),
+        let what = match proposal.changes.len() {
+            0 => "nothing".to_owned(),
+            count => counted(count, "document"),
         };
-        page.line(&told);
+        page.line(&format!("{what} would be written"));
     }
     page.text
 }
@@ -136,5 +138,64 @@ fn shown(value: &Value) -> String {
         Value::Null => "nothing".to_owned(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::report::{Difference, Finding};
+
+    fn broken() -> Report {
+        let finding = Finding {
+            what: "property `KmsKeyId`".into(),
+            r#where: "s3://b/p/".into(),
+            expected: Value::Null,
+            found: "key `k` is disabled".into(),
+            remedy: "enable it".into(),
+        };
+        let connection = Connection {
+            stack_id: None,
+            logical_resource_id: None,
+            bucket_name: "b".into(),
+            key_prefix: "p/".into(),
+            policy_arn: "arn".into(),
+            status: Status::Broken,
+            findings: vec![finding],
+            warnings: vec!["look".into()],
+        };
+        Report::of(vec![connection], 2)
+    }
+
+    #[test]
+    fn a_report_reads_from_the_place_to_the_remedy() {
+        insta::assert_snapshot!(report(&broken(), false));
+    }
+
+    #[test]
+    fn colours_change_nothing_but_the_colour() {
+        let diff = "--- a\n+++ b\n@@ -0,0 +1 @@\n+c\n d\n".to_owned();
+        let found = Some(json!({}));
+        let change =
+            Difference { what: "w".into(), r#where: "x".into(), found, planned: None, diff };
+        let changes = vec![change];
+        let planned =
+            Proposal { policy_arn: None, refusals: vec![], changes, warnings: vec!["look".into()] };
+        let pages = [
+            (proposal(&planned, true), proposal(&planned, false)),
+            (report(&broken(), true), report(&broken(), false)),
+        ];
+        for (colourful, plain) in pages {
+            assert!(colourful.contains("\x1b[31m") && !plain.contains('\x1b'), "{colourful}");
+            let codes = ["31", "32", "33", "36", "0"].map(|code| format!("\x1b[{code}m"));
+            let stripped = codes.iter().fold(colourful, |text, code| text.replace(code, ""));
+            assert_eq!(stripped, plain);
+        }
     }
 }

@@ -76,7 +76,7 @@ def test_verify_tells_by_its_exit_code(aws: LocalAws, stack: Stack, customer: La
     healthy = run("verify", "--bucket", customer.bucket)
     assert (healthy.returncode, healthy.stderr) == (0, "")
     assert f"healthy s3://{customer.bucket}/project-a/\n" in healthy.stdout
-    assert "1 connections: 1 healthy, 0 drifted, 0 broken\n" in healthy.stdout
+    assert "1 connection: 1 healthy, 0 drifted, 0 broken\n" in healthy.stdout
 
     aws.client("s3").delete_bucket_cors(Bucket=customer.bucket)
     drifted = run("verify", "--stack", stack.name)

@@ -145,6 +145,21 @@ async fn what_is_planned_is_what_then_stands() {
                         "{history}"
                     );
                 }
+                for (arn, policy) in &found.policies {
+                    let was = before.policies.get(arn);
+                    let differs = was.is_none_or(|was| was.versions != policy.versions);
+                    assert_eq!(told("IAM policy", arn), differs, "{history}");
+                }
+                for (of, bucket) in &found.buckets {
+                    for key in bucket.objects.keys().filter(|key| key.ends_with('/')) {
+                        let is_new = !before.buckets[of].objects.contains_key(key);
+                        assert_eq!(
+                            told("folder", &format!("s3://{of}/{key}")),
+                            is_new,
+                            "{history}"
+                        );
+                    }
+                }
                 let is_nothing = account.writes_since(calls).is_empty();
                 assert_eq!(proposal.changes.is_empty(), is_nothing, "{history}");
             }

@@ -165,7 +165,10 @@ impl Keys for Session<'_> {
     }
 
     async fn read_key_policy(&self, name: &str) -> Call<Option<String>> {
-        let look = |state: &State| Ok(key(state, name).map(|(_, found)| found.policy.clone()));
+        let look = |state: &State| match name {
+            "" => Err((CallErrorKind::Other, "ValidationException")),
+            name => Ok(key(state, name).map(|(_, found)| found.policy.clone())),
+        };
         self.read_late("kms:GetKeyPolicy", name, look).await
     }
 
