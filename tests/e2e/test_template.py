@@ -29,7 +29,7 @@ def test_the_template_connects_a_bucket_and_exports_its_values(aws: LocalAws, te
     assert {name: exports[f"storage-{name}"] for name in ATTRIBUTES if name in expected} == expected
     assert exports["storage-ServiceToken"].startswith(f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:")
 
-    consumer = (ROOT / "local/consumer.yaml").read_text()
+    consumer = (ROOT / "examples/consumer.yaml").read_text()
     parameters = [{"ParameterKey": "Storage", "ParameterValue": "storage"}]
     cloudformation.create_stack(StackName="consumer", TemplateBody=consumer, Parameters=parameters)
     _settle(aws, "consumer", "create")
