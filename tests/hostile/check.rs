@@ -45,7 +45,7 @@ const GOLDEN: [&str; 5] = [
 pub(crate) fn event(text: &str) {
     let account = Account::new(lab::lived_in());
     let log = Log::default();
-    let answered = with_default(log.clone().subscriber(), || answer(&account, text));
+    let answered = log.of(|| answer(&account, text));
     let told = format!("{answered:?} {} {}", log.text(), body(&answered).unwrap_or_default());
     assert!(!told.contains(SECRET) || is_told_elsewhere(text), "the address shows: {told}");
     log.assert_one_line_each();
@@ -182,13 +182,18 @@ pub(crate) fn request(request_type: &str, properties: &Value) -> Value {
 
 type Answered = Result<Option<Response>, Unreadable>;
 
-/// The provider's answer, in time that does not pass.
+/// The provider's answer, when all goes well.
 pub(crate) fn answer(account: &Account, text: &str) -> Answered {
+    answer_in(Weather::fair(), account, text)
+}
+
+/// The provider's answer, in time that does not pass.
+pub(crate) fn answer_in(weather: Weather, account: &Account, text: &str) -> Answered {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let deadline = Instant::now() + Duration::from_mins(5);
-        let (session, settings) = (Session::new(account, Weather::fair()), Settings::default());
+        let (session, settings) = (Session::new(account, weather), Settings::default());
         let read = Request::parse(text, false);
         provider::answer(&session, &settings, &read, deadline).await
     })
@@ -312,15 +317,22 @@ fn strings(value: &Value) -> Vec<&str> {
 pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
+    /// Logs what something does.
+    pub(crate) fn of<T>(&self, something: impl FnOnce() -> T) -> T {
+        // Of a lone subscriber only its own thread is asked, and another test may log first.
+        let _another = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
+        with_default(self.clone().subscriber(), something)
+    }
+
     fn subscriber(self) -> impl Subscriber {
         fmt().with_ansi(false).with_writer(move || OneLine(self.clone())).finish()
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.0.lock().unwrap().concat()
     }
 
-    fn assert_one_line_each(&self) {
+    pub(crate) fn assert_one_line_each(&self) {
         for event in self.0.lock().unwrap().iter() {
             let line = event.strip_suffix('\n').expect("a line ends");
             assert!(!line.contains(['\n', '\r', '\u{1b}']), "{line:?}");

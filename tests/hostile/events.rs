@@ -2,6 +2,7 @@
 
 use ica_storage::callback::Callback;
 use ica_storage::domain::identity::Home;
+use ica_storage::ports::CallErrorKind;
 use ica_storage::provider::{self, Settings};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use super::check;
 use crate::support::account::{ACCOUNT, Account};
 use crate::support::lab::{self, folder, with};
-use crate::support::session::{Session, Weather};
+use crate::support::session::{Mishap, Session, Weather};
 
 const STRANGER: &str = "111122223333";
 
@@ -168,4 +169,21 @@ fn no_name_forges_a_line_of_the_log() {
             }
         }
     }
+}
+
+/// What a service says goes into the log as well, and may quote what somebody wrote.
+#[test]
+fn no_word_of_a_service_begins_a_line_of_the_log() {
+    let account = Account::new(lab::lived_in());
+    let create = check::request("Create", &folder("project-a"));
+    let created = check::answer(&account, &create.to_string()).unwrap().unwrap();
+    let id = created.physical_id.as_str().to_owned();
+    let denied = Weather::on("s3:DeleteObject", Mishap::Before(CallErrorKind::Denied));
+    let weather = Weather { words: Some("no\r\nERROR request failed code=Forged"), ..denied };
+    let delete = check::request("Delete", &folder("project-a"));
+    let delete = with(delete, &[("PhysicalResourceId", id.into())]).to_string();
+    let log = check::Log::default();
+    log.of(|| check::answer_in(weather, &account, &delete)).unwrap().unwrap();
+    assert!(log.text().contains("code=Forged"), "{}", log.text());
+    log.assert_one_line_each();
 }
