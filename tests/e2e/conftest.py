@@ -146,10 +146,11 @@ def pytest_runtest_makereport(item: pytest.Item):
     """A failed test shows what the function logged last."""
     report = yield
     aws = getattr(item, "funcargs", {}).get("aws")
-    if report.failed and isinstance(aws, LocalAws):
+    is_up = report.when != "teardown"  # afterwards the account may be gone
+    if report.failed and is_up and isinstance(aws, LocalAws):
         report.sections.append(("The function's log", _function_log(aws)))
     bench = getattr(item, "funcargs", {}).get("bench")
-    if report.failed and isinstance(bench, Bench):
+    if report.failed and is_up and isinstance(bench, Bench):
         report.sections.append(("The function's log", "\n".join(map(str, bench.function.log()[-10:]))))
         report.sections.append(("The calls", ", ".join(map(str, bench.proxy.calls))))
     return report

@@ -7,8 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-PYTHONPATH = Path(__file__).parents[2] / "local"
-sys.path.append(str(PYTHONPATH))  # pytest has it by itself, a script does not
+sys.path.append(str(Path(__file__).parents[2] / "local"))  # pytest has it by itself, a script does not
 
 from aws import SECRET_ACCESS_KEY, SESSION_TOKEN  # noqa: E402
 from sink import SECRET  # noqa: E402
