@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_kms::config::retry::{RetryPartition, TokenBucket};
 
 use crate::domain::identity::Home;
 use crate::ports::Call;
@@ -45,13 +46,28 @@ impl Aws {
     }
 
     fn new(config: &SdkConfig) -> Self {
+        let s3 = aws_sdk_s3::config::Builder::from(config).retry_partition(retries("s3"));
+        let kms = aws_sdk_kms::config::Builder::from(config).retry_partition(retries("kms"));
+        let iam = aws_sdk_iam::config::Builder::from(config).retry_partition(retries("iam"));
+        let stacks = aws_sdk_cloudformation::config::Builder::from(config);
+        let stacks = stacks.retry_partition(retries("cloudformation"));
         Self {
-            s3: aws_sdk_s3::Client::new(config),
-            kms: aws_sdk_kms::Client::new(config),
-            iam: aws_sdk_iam::Client::new(config),
-            cloudformation: aws_sdk_cloudformation::Client::new(config),
+            s3: aws_sdk_s3::Client::from_conf(s3.build()),
+            kms: aws_sdk_kms::Client::from_conf(kms.build()),
+            iam: aws_sdk_iam::Client::from_conf(iam.build()),
+            cloudformation: aws_sdk_cloudformation::Client::from_conf(stacks.build()),
         }
     }
+}
+
+/// What the retries of a service's calls draw on. The SDK's own is filled up by calls that succeed
+/// only: a function that once met a bad hour would never again be patient. A retry takes 5 or 10.
+fn retries(service: &'static str) -> RetryPartition {
+    const CAPACITY: usize = 500;
+    /// A second: full again after less than a minute.
+    const REFILL: f32 = 10.0;
+    let bucket = TokenBucket::builder().capacity(CAPACITY).refill_rate(REFILL);
+    RetryPartition::custom(service).token_bucket(bucket.build()).build()
 }
 
 async fn config() -> SdkConfig {

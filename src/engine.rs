@@ -44,6 +44,7 @@ mod remove;
 pub mod verify;
 
 use failure::{Failure, Trace};
+use remove::Deletion;
 
 /// What the provider was deployed with, and the circumstances of one invocation.
 #[derive(Clone, Debug)]
@@ -72,7 +73,7 @@ pub async fn handle<W: World>(world: &W, request: &Request, context: &Context) -
     let work = work(world, request, context, &mut answer);
     let outcome = match timeout_at(deadline, work).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(answer.out_of_time(started.elapsed())),
+        Err(_) => Err(answer.deletion.out_of_time(started.elapsed())),
     };
     let id = answer.id(request, outcome.is_ok());
     match outcome {
@@ -124,23 +125,15 @@ struct Answer {
     made: bool,
     /// The id of a dry run, which makes nothing under another.
     kept: OnceLock<PhysicalId>,
-    /// What a Delete has to remove, once it has found it.
-    left: OnceLock<String>,
+    /// How far a Delete has come.
+    deletion: Deletion,
 }
 
 impl Answer {
     fn new(request: &Request) -> Self {
         let owner = request.envelope.owner.clone();
         let own = Place::of(&request.properties).map(|place| Identity { owner, place });
-        Self { own, made: false, kept: OnceLock::new(), left: OnceLock::new() }
-    }
-
-    fn out_of_time(&self, after: Duration) -> Failure {
-        let cause = Failure::OutOfTime(after);
-        match self.left.get().cloned() {
-            Some(what) => Failure::Remains { cause: Box::new(cause), what },
-            None => cause,
-        }
+        Self { own, made: false, kept: OnceLock::new(), deletion: Deletion::default() }
     }
 
     fn id(&self, request: &Request, is_success: bool) -> PhysicalId {
@@ -170,7 +163,7 @@ async fn work<W: World>(
         Kind::Delete => {
             // What was never made from a sound event needs no deletion.
             let Some(home) = home else { return Ok(Map::new()) };
-            Box::pin(remove::of_request(world, request, &home, &answer.left)).await?;
+            Box::pin(remove::of_request(world, request, &home, &answer.deletion)).await?;
             return Ok(Map::new());
         }
         Kind::Create => None,

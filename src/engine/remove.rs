@@ -1,6 +1,6 @@
 //! Delete: take out exactly what a connection owns, in an order that can be repeated.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -93,16 +93,47 @@ impl Remains {
     }
 }
 
+/// How far a Delete has come, for when its time ends before it is done.
+#[derive(Debug, Default)]
+pub(super) struct Deletion {
+    /// What there is to remove, once that is known.
+    left: OnceLock<String>,
+    /// What it failed over, when it was last tried.
+    trouble: Mutex<Option<Failure>>,
+}
+
+impl Deletion {
+    fn meets(&self, trouble: &Failure) {
+        tracing::warn!(error = %trouble, "not deleted yet, tried again");
+        if let Ok(mut last) = self.trouble.lock() {
+            *last = Some(trouble.clone());
+        }
+    }
+
+    /// Why it was not done in time: what stands in its way, if that is known.
+    pub(super) fn out_of_time(&self, after: Duration) -> Failure {
+        let trouble = self.trouble.lock().ok().and_then(|mut last| last.take());
+        if let Some(trouble) = trouble {
+            return trouble;
+        }
+        let cause = Failure::OutOfTime(after);
+        match self.left.get().cloned() {
+            Some(what) => Failure::Remains { cause: Box::new(cause), what },
+            None => cause,
+        }
+    }
+}
+
 /// Carries out a Delete, and notes what there is to remove as soon as it is known: the time may
 /// end before it is done.
 pub(super) async fn of_request<W: World>(
     world: &W,
     request: &Request,
     home: &Home,
-    left: &OnceLock<String>,
+    deletion: &Deletion,
 ) -> Result<(), Failure> {
     match Remains::of_request(request) {
-        Some(remains) => remove(world, &remains, home, left).await,
+        Some(remains) => remove(world, &remains, home, deletion).await,
         None => Ok(()),
     }
 }
@@ -113,7 +144,7 @@ pub(super) async fn identity<W: World>(
     identity: &Identity,
     home: &Home,
 ) -> Result<(), Failure> {
-    remove(world, &Remains::of(identity), home, &OnceLock::new()).await
+    remove(world, &Remains::of(identity), home, &Deletion::default()).await
 }
 
 /// How a Delete is tried again: after it, CloudFormation deletes what it would need for another.
@@ -128,13 +159,17 @@ async fn remove<W: World>(
     world: &W,
     remains: &Remains,
     home: &Home,
-    left: &OnceLock<String>,
+    deletion: &Deletion,
 ) -> Result<(), Failure> {
     // What was there a moment ago and is gone now was deleted by the same request, sent twice.
     let may_pass = |failure: &Failure| {
         failure.call().is_some_and(|error| error.kind.may_pass() || error.kind.is_gone())
     };
-    (|| remove_once(world, remains, home, left)).retry(patience()).when(may_pass).await
+    (|| remove_once(world, remains, home, &deletion.left))
+        .retry(patience())
+        .when(may_pass)
+        .notify(|trouble, _| deletion.meets(trouble))
+        .await
 }
 
 async fn remove_once<W: World>(

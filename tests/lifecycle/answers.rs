@@ -152,6 +152,22 @@ async fn a_delete_that_cannot_take_back_a_grant_fails_and_names_it() {
     }
 }
 
+/// A Delete that is denied tries again while it can, and says so when it no longer can.
+#[tokio::test(start_paused = true)]
+async fn a_delete_whose_time_ends_names_what_stood_in_its_way() {
+    let account = Account::new(lab::lived_in());
+    let mut stack = Stack::new(&account, "lab", "Connection");
+    assert!(stack.deploy(&folder("project-a")).await);
+    let id = stack.standing.clone().unwrap().physical_id;
+    let hurried = with(folder("project-a"), &[("ServiceTimeout", "12".into())]);
+    let delete = stack.request("Delete", Some(&id), &hurried, None);
+    let denied = Weather::on("kms:PutKeyPolicy", Mishap::Before(CallErrorKind::Denied));
+    let answer = stack.send(denied, &delete).await;
+    assert!(answer.reason.starts_with("AccessDenied: kms:PutKeyPolicy on "), "{}", answer.reason);
+    assert!(stack.delete().await);
+    assert_eq!(account.trace(), None);
+}
+
 /// Everything as long as it may be, and everything that can be warned of.
 #[tokio::test(start_paused = true)]
 async fn no_answer_exceeds_4096_bytes() {
