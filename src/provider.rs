@@ -171,7 +171,7 @@ async fn work<W: World>(
 }
 
 /// Why a stack is not this function's to serve: it would look for what is there in its own account.
-fn elsewhere(settings: &Settings, request: &Request) -> Option<Refusal> {
+pub fn elsewhere(settings: &Settings, request: &Request) -> Option<Refusal> {
     let here = settings.home.as_ref()?;
     let there = Home::of(&request.envelope.owner.stack_id).filter(|there| there != here)?;
     Some(Refusal::new(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ica_storage::cloudformation::request::Request;
 use ica_storage::domain::attributes::Attributes;
 use ica_storage::domain::document::Document;
 use ica_storage::domain::identity::{Home, Identity, Owner};
@@ -13,6 +14,7 @@ use ica_storage::domain::shared::Shared;
 use ica_storage::domain::spec::{Place, Spec};
 use ica_storage::engine::failure::{Failure, Trace};
 use ica_storage::ports::{CallError, CallErrorKind};
+use ica_storage::provider::{self, Settings};
 use serde_json::{Value, json};
 
 const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
@@ -185,8 +187,22 @@ fn call(action: &'static str, resource: &str, kind: CallErrorKind, message: &str
     })
 }
 
+/// A stack that names the provider of another account.
+fn of_a_stack_elsewhere() -> String {
+    let event = json!({
+        "RequestType": "Create", "RequestId": "r", "LogicalResourceId": "Connection",
+        "ResourceType": "Custom::IcaStorage",
+        "StackId": "arn:aws:cloudformation:us-east-1:111122223333:stack/lab/1",
+        "ResponseURL": "https://example.com/", "ResourceProperties": {},
+    });
+    let request = Request::read(event, false).unwrap();
+    let home = Home::of_function("arn:aws:lambda:us-east-1:123456789012:function:ica-storage");
+    let refusal = provider::elsewhere(&Settings { home, ..Settings::default() }, &request);
+    Failure::Refused(vec![refusal.unwrap()]).reason(&Trace::default()).as_str().to_owned()
+}
+
 fn all_refusals() -> Vec<String> {
-    refusals().into_iter().chain(of_documents()).collect()
+    refusals().into_iter().chain(of_documents()).chain([of_a_stack_elsewhere()]).collect()
 }
 
 /// What AWS can refuse after that.

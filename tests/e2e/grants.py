@@ -2,7 +2,7 @@
 
 What is not said to be allowed is refused: a cell stands for every action on every place of its kind.
 
-    python tests/e2e/grants.py    # the table as SECURITY-TABLE.md shows it
+    python tests/e2e/grants.py    # the table as SECURITY.md shows it
 """
 
 from collections.abc import Iterator

@@ -25,7 +25,7 @@ from runtime import emulator
 from stack import Stack
 
 # Where the table stands for people to read.
-PAGE = ROOT / "SECURITY-TABLE.md"
+PAGE = ROOT / "SECURITY.md"
 
 TRUST = {
     "Version": "2012-10-17",
