@@ -93,7 +93,7 @@ async fn ensure_once<W: World>(
     // The question is out before anything else: what turns after it is noticed.
     let (standing, observed) = join!(
         fence::check_first(world, job.request),
-        observe(world, job.spec, job.identity, job.home),
+        observe(world, job.case().ask, job.case().is_standing),
     );
     let (observed, standing) = (observed?, standing?);
     if job.spec.dry_run {
@@ -167,7 +167,7 @@ async fn restore<W: World>(world: &W, job: &Job<'_>, plan: &Plan) -> Result<(), 
         owned: Some(&plan.record),
         ..*job
     };
-    let observed = observe(world, &spec, &identity, job.home).await?;
+    let observed = observe(world, before.case().ask, true).await?;
     let back = decide::decide(world, &before.case(), &observed, None).await?;
     if !back.is_nothing() {
         Box::pin(carry_out(world, &before, &back, &observed, None)).await?;

@@ -4,7 +4,7 @@ use futures::join;
 use serde_json::Value;
 
 use crate::domain::field::KeyId;
-use crate::domain::identity::{Home, Identity};
+use crate::domain::preflight::Ask;
 use crate::domain::register::{Entry, Record};
 use crate::domain::seen::{Encryption, Fact, KeyFound, Policy, Seen, Unseen};
 use crate::domain::shared::Shared;
@@ -37,24 +37,24 @@ impl Own {
     }
 }
 
-/// Reads bucket, key, policy and register at once.
+/// Reads bucket, key, policy and register at once. Of a connection that seems to stand, the
+/// document of its policy too.
 pub(super) async fn observe<W: World>(
     world: &W,
-    spec: &Spec,
-    identity: &Identity,
-    home: &Home,
+    ask: Ask<'_>,
+    seems_to_stand: bool,
 ) -> Call<Observed> {
-    observe_beside(world, spec, identity, home, world.list()).await
+    observe_beside(world, ask, seems_to_stand, world.list()).await
 }
 
 /// The same, with the register from elsewhere.
 pub(super) async fn observe_beside<W: World>(
     world: &W,
-    spec: &Spec,
-    identity: &Identity,
-    home: &Home,
+    ask: Ask<'_>,
+    seems_to_stand: bool,
     register: impl Future<Output = Call<Vec<Entry>>>,
 ) -> Call<Observed> {
+    let Ask { spec, identity, home, .. } = ask;
     let bucket = Bucket { name: spec.bucket.as_str(), owner: &home.account };
     let prefix = spec.prefix.as_str();
     let arn = identity.policy_arn(&home.partition, &home.account);
@@ -75,7 +75,7 @@ pub(super) async fn observe_beside<W: World>(
         world.read_policy(bucket),
         world.read_cors(bucket),
         encryption_and_key(world, spec, bucket),
-        own(world, &arn),
+        own(world, &arn, seems_to_stand),
         register,
     );
     let (region, versioning, ownership, public_access_off, notifications) = bucket_facts;
@@ -173,12 +173,15 @@ async fn key<W: World>(world: &W, name: &KeyId) -> (Call<KeyFound>, Call<Option<
 const FIRST_VERSION: &str = "v1";
 
 /// A connection's policy, its document and its record.
-async fn own<W: World>(world: &W, arn: &str) -> Call<Option<Own>> {
-    let (policy, first) = join!(world.read(arn), world.document(arn, FIRST_VERSION));
+async fn own<W: World>(world: &W, arn: &str, seems_to_stand: bool) -> Call<Option<Own>> {
+    let first = async {
+        if seems_to_stand { Some(world.document(arn, FIRST_VERSION).await) } else { None }
+    };
+    let (policy, first) = join!(world.read(arn), first);
     let Some(policy) = policy? else { return Ok(None) };
-    let document = match policy.version.as_str() {
-        FIRST_VERSION => first?,
-        version => world.document(arn, version).await?,
+    let document = match (policy.version.as_str(), first) {
+        (FIRST_VERSION, Some(first)) => first?,
+        (version, _) => world.document(arn, version).await?,
     };
     let record = Record::read(&policy.tags);
     Ok(Some(Own { policy, document, record }))

@@ -62,9 +62,9 @@ async fn propose<W: World>(
         None => owner_of(world, &place).await?.unwrap_or_else(|| nobody(home)),
     };
     let identity = Identity { owner, place };
-    let observed = observe(world, &spec, &identity, home).await?;
     let principal_accounts = &context.principal_accounts;
     let ask = Ask { spec: &spec, identity: &identity, home, principal_accounts };
+    let observed = observe(world, ask, true).await?;
     let is_standing = observed.own.is_some();
     let case =
         Case { ask, old_properties: None, is_standing, owned: None, leaves: None, known: &[] };

@@ -177,9 +177,9 @@ impl<W: World> Examination<'_, W> {
         let (spec, identity) =
             recorded::connection(entry, record, policy, home).map_err(Failure::Refused)?;
         let listed = ready(Call::Ok(self.entries.clone()));
-        let observed = observe_beside(self.world, &spec, &identity, home, listed).await?;
         let principal_accounts = &self.context.principal_accounts;
         let ask = Ask { spec: &spec, identity: &identity, home, principal_accounts };
+        let observed = observe_beside(self.world, ask, true, listed).await?;
         let known = self.known.as_slice();
         let case =
             Case { ask, old_properties: None, is_standing: true, owned: None, leaves: None, known };

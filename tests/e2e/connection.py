@@ -98,3 +98,12 @@ def set_versioning(aws: LocalAws, customer: Lab, status: str) -> None:
 
 def _compact(document: Any) -> str:
     return json.dumps(document, separators=(",", ":"))
+
+
+def invoke(aws: LocalAws, service_token: str, event: dict[str, Any]) -> Any:
+    """What the function answers to an event that is not CloudFormation's."""
+    reply = aws.client("lambda").invoke(FunctionName=service_token, Payload=json.dumps(event))
+    result = json.loads(reply["Payload"].read())
+    if "FunctionError" in reply:
+        raise AssertionError(result["errorMessage"])
+    return result

@@ -21,7 +21,9 @@ from test_examples import loaded
 
 Done = subprocess.CompletedProcess[str]
 
+# The page of the command line has a test of its own.
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")]
+DOCUMENTS.remove(ROOT / "docs/command-line.md")
 QUICK_START = "sam deploy --template examples/quick-start.yaml --stack-name ica-lab --capabilities CAPABILITY_IAM"
 
 UNINSTALL = "aws cloudformation delete-stack --stack-name ica-storage"

@@ -12,7 +12,7 @@ from aws import ACCOUNT, Lab, LocalAws, changes, snapshot
 from botocore.exceptions import ClientError
 from cfnlint.decode import cfn_yaml
 from conftest import ROOT
-from connection import ROLE, bucket_statements, cors_rules, has_policy, key_statements, objects, policies
+from connection import ROLE, bucket_statements, cors_rules, has_policy, invoke, key_statements, objects, policies
 
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
 ISSUER = "issuer.example.org/tenant"
@@ -71,6 +71,16 @@ class Example:
             Parameters=arguments(of_provider | parameters),
         )
         self._settle(verb)
+        self._verify()
+
+    def _verify(self) -> None:
+        """Every connection of the stack is healthy, as the function itself finds it."""
+        made = self._template["Resources"].values()
+        connections = [resource for resource in made if resource["Type"] == "Custom::IcaStorage"]
+        exports = self._cloudformation.list_exports()["Exports"]
+        [provider] = [export["Value"] for export in exports if export["Name"] == "provider-ServiceToken"]
+        report = invoke(self.aws, provider, {"Action": "Verify", "StackId": self.name})
+        assert [found["Status"] for found in report["Connections"]] == ["healthy"] * len(connections), report
 
     def _settle(self, verb: str) -> None:
         waiter = self._cloudformation.get_waiter(f"stack_{verb}_complete")

@@ -1,27 +1,19 @@
 """Verify, Plan and DryRun: what stands is told, what would be written is told, and nothing is written."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from aws import Lab, LocalAws, changes, lab, snapshot
-from connection import bucket_statements, cors_rules, key_statements, set_versioning, tags
+from connection import bucket_statements, cors_rules, invoke, key_statements, set_versioning, tags
 from stack import Properties, Stack
 
 
 def connection(customer: Lab, **properties: object) -> Properties:
     return {"BucketName": customer.bucket, "KeyPrefix": "project-a/"} | properties
-
-
-def invoke(aws: LocalAws, service_token: str, event: dict[str, Any]) -> Any:
-    """What the function answers to an event that is not CloudFormation's."""
-    reply = aws.client("lambda").invoke(FunctionName=service_token, Payload=json.dumps(event))
-    result = json.loads(reply["Payload"].read())
-    if "FunctionError" in reply:
-        raise AssertionError(result["errorMessage"])
-    return result
 
 
 @pytest.fixture
@@ -152,14 +144,14 @@ def test_a_look_at_everything_is_counted_and_what_is_wrong_is_logged(
 ):
     stack.deploy(Connection=connection(customer))
     drift_cors(aws, customer)
-    before = snapshot(aws)
+    before, began = snapshot(aws), time.time()
     report = invoke(aws, service_token, {"Action": "Verify"})
     assert changes(before, snapshot(aws)) == []
 
     counts = report["Counts"]
     assert counts["Connections"] == len(report["Connections"]) >= 1
     assert counts["Healthy"] + counts["Drifted"] + counts["Broken"] == counts["Connections"]
-    logged = _log(aws)
+    logged = _log(aws, began)
     line = [json.loads(line) for line in logged if line.startswith("{") and '"Connections":' in line][-1]
     assert [line[name] for name in ("Connections", "Healthy", "Drifted", "Broken")] == [
         counts[name] for name in ("Connections", "Healthy", "Drifted", "Broken")
@@ -228,8 +220,10 @@ def test_an_action_that_there_is_none_of_is_an_error(aws: LocalAws, service_toke
         invoke(aws, service_token, {"Action": "Destroy"})
 
 
-def _log(aws: LocalAws) -> list[str]:
+def _log(aws: LocalAws, since: float) -> list[str]:
     logs = aws.client("logs")
+    pages = logs.get_paginator("filter_log_events").paginate
     groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
-    events = [event for group in groups for event in logs.filter_log_events(logGroupName=group)["events"]]
-    return [event["message"] for event in events]
+    begin = int(since * 1000)
+    found = [page["events"] for group in groups for page in pages(logGroupName=group, startTime=begin)]
+    return [event["message"] for events in found for event in events]
