@@ -40,7 +40,7 @@ def rows(all_rows: list[dict[str, Any]]) -> list[str]:
     for row in all_rows:
         cells = [
             f"{row['wall_ms']['median']:.0f} ms",
-            f"{row['rounds']:.1f}",
+            f"{row['rounds']:.2f}",
             f"{row['floor']}",
             "" if row["target"] is None else f"{row['target']:g}",
             verdict(row["ok"]),
@@ -56,7 +56,7 @@ def rows(all_rows: list[dict[str, Any]]) -> list[str]:
 
 
 def line(name: str, cells: list[str]) -> str:
-    return f"{name:<34}" + "".join(f"{cell:>10}" for cell in cells)
+    return f"{name:<36}" + "".join(f"{cell:>10}" for cell in cells)
 
 
 def totals(result: dict[str, Any]) -> list[str]:

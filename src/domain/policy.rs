@@ -85,7 +85,9 @@ impl PolicyDocument {
     /// # Errors
     /// None for edits within the list; an index beyond it changes nothing.
     pub fn edited(&self, edits: &[Edit]) -> Result<Self, serde_json::Error> {
-        edits.iter().try_fold(self.clone(), |document, edit| Self::parse(&document.after(edit)))
+        let Some((first, others)) = edits.split_first() else { return Ok(self.clone()) };
+        let once = Self::parse(&self.after(first))?;
+        others.iter().try_fold(once, |document, edit| Self::parse(&document.after(edit)))
     }
 
     fn after(&self, edit: &Edit) -> String {
@@ -202,32 +204,36 @@ fn strings(value: Option<&Value>) -> Vec<&str> {
 /// numbers may be quoted, an effect and an action may be in any case. Lists are compared as
 /// multisets: `[A, A, B]` is not `[A, B, B]`.
 pub fn same(a: &Value, b: &Value) -> bool {
-    match (a.as_object(), b.as_object()) {
-        (Some(a), Some(b)) => meaning(a) == meaning(b),
-        _ => false,
-    }
+    let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else { return false };
+    let (a, b) = (members(a), members(b));
+    a.len() == b.len()
+        && a.iter()
+            .zip(&b)
+            .all(|(a, b)| a.0 == b.0 && (a.1 == b.1 || meaning(a.0, a.1) == meaning(b.0, b.1)))
 }
 
-/// A statement in one of the many ways to write it.
-fn meaning(statement: &Map<String, Value>) -> Vec<(&str, Value)> {
-    let lower = |text: &str| text.to_lowercase();
-    let mut members: Vec<(&str, Value)> = statement
-        .iter()
-        .filter(|(name, value)| *name != "Sid" && !(*name == "Condition" && is_empty(value)))
-        .map(|(name, value)| {
-            let value = match name.as_str() {
-                "Effect" => value.as_str().map_or_else(|| value.clone(), |text| lower(text).into()),
-                "Action" | "NotAction" => list(value, &lower),
-                "Resource" | "NotResource" => list(value, &str::to_owned),
-                "Principal" | "NotPrincipal" => principals(value),
-                "Condition" => conditions(value),
-                _ => value.clone(),
-            };
-            (name.as_str(), value)
-        })
-        .collect();
-    members.sort_by(|a, b| a.0.cmp(b.0));
+/// What of a statement counts, sorted by name.
+fn members(statement: &Map<String, Value>) -> Vec<(&str, &Value)> {
+    let counts = |(name, value): &(&str, &Value)| {
+        *name != "Sid" && !(*name == "Condition" && is_empty(value))
+    };
+    let members = statement.iter().map(|(name, value)| (name.as_str(), value));
+    let mut members: Vec<_> = members.filter(counts).collect();
+    members.sort_by_key(|(name, _)| *name);
     members
+}
+
+/// A member in one of the many ways to write it.
+fn meaning(name: &str, value: &Value) -> Value {
+    let lower = |text: &str| text.to_lowercase();
+    match name {
+        "Effect" => value.as_str().map_or_else(|| value.clone(), |text| lower(text).into()),
+        "Action" | "NotAction" => list(value, &lower),
+        "Resource" | "NotResource" => list(value, &str::to_owned),
+        "Principal" | "NotPrincipal" => principals(value),
+        "Condition" => conditions(value),
+        _ => value.clone(),
+    }
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -245,7 +251,7 @@ fn list(value: &Value, each: &dyn Fn(&str) -> String) -> Value {
         Value::Array(items) => items.iter().map(scalar).collect(),
         one => vec![scalar(one)],
     };
-    items.sort_by_key(Value::to_string);
+    items.sort_by_cached_key(Value::to_string);
     Value::Array(items)
 }
 
@@ -308,7 +314,9 @@ mod tests {
             other[name] = value;
             other
         };
+        let all_but = json!({"Effect": "Allow", "NotPrincipal": {"AWS": ["a", "a", "b"]}, "Action": ["x", "y"], "Resource": "*"});
         for other in [
+            all_but,
             with("Effect", json!("Deny")),
             with("Principal", json!({"AWS": ["a", "b", "b"]})),
             with("Principal", json!({"AWS": ["a", "b"]})),
