@@ -67,6 +67,16 @@ def delete_last(stage: Stage) -> Iterator[Event]:
 
 
 @contextmanager
+def delete_one(stage: Stage) -> Iterator[Event]:
+    """The other connection stays, and what both share."""
+    customer = stage.lab()
+    with stage.connected(customer, "project-b/", KmsKeyId=customer.key_arn):
+        created = stage.create(customer, KmsKeyId=customer.key_arn)
+        stage.run(created)
+        yield stage.follow(created, "Delete")
+
+
+@contextmanager
 def create_in(stage: Stage, customer: Lab) -> Iterator[Event]:
     """A Create in a bucket that is there already."""
     created = stage.create(customer, KmsKeyId=customer.key_arn)
@@ -102,22 +112,22 @@ CASES = [
     ),
     Case(
         "Update, nothing differs",
-        2,
-        "read the IAM policy, read its version in force",
+        1,
+        "read",
         2.6,
         lambda stage: update(stage, ServiceTimeout="400"),
     ),
     Case(
         "Update, versioning switched on",
-        5,
-        f"read the IAM policy, read its version, {WRITE}",
+        3,
+        "read, write, confirm",
         None,
         lambda stage: update(stage, versioning=True, ServiceTimeout="400"),
     ),
     Case(
         "Update, CORS switched off",
-        6,
-        "read the IAM policy, read its version, record it, look who else wants the rule, take it out, confirm",
+        5,
+        "read, record it, look who else wants the rule, take it out, confirm",
         None,
         lambda stage: update(stage, ConfigureCors="false"),
     ),
@@ -127,5 +137,12 @@ CASES = [
         "read, record it, look who else is there, take out, confirm, delete the IAM policy",
         7,
         delete_last,
+    ),
+    Case(
+        "Delete, one of two",
+        6,
+        "read, record it, look who else is there, read that one's record, ask for its stack, delete the IAM policy",
+        7,
+        delete_one,
     ),
 ]

@@ -12,6 +12,7 @@ from aws import ACCOUNT, Lab, LocalAws, lab
 from callback import request, stack_id
 from lambda_api import Function
 from sink import Sink
+from stacks import Stacks
 from wire import Traffic, Wire
 
 SERVICE_TOKEN = "arn:aws:lambda:us-east-1:123456789012:function:ica-storage"
@@ -66,7 +67,8 @@ class Stage:
     def __init__(self, life: ExitStack, bootstrap: Path, objects: dict[str, int] | None = None) -> None:
         self.bootstrap = bootstrap
         self.aws = life.enter_context(Account(objects) if objects is not None else LocalAws())
-        self.wire = life.enter_context(Wire(self.aws.port))
+        self.stacks = Stacks()
+        self.wire = life.enter_context(Wire(self.aws.port, self.stacks.reply))
         self._sink = life.enter_context(Sink())
         self.function = life.enter_context(self.start())
 
@@ -97,6 +99,7 @@ class Stage:
         self.wire.latency, self.wire.connecting = speed.latency, speed.connecting
         self.wire.traffic()
         self._sink.clear()
+        self.stacks.begin(event)
         function = function or self.function
         before = function.processor_time()
         seconds = function.invoke(event)
@@ -106,6 +109,7 @@ class Stage:
         answer = self._sink.answer(event)
         assert answer["Status"] == "SUCCESS", answer["Reason"]
         event["PhysicalResourceId"] = answer["PhysicalResourceId"]
+        self.stacks.end(event)
         return Sample(seconds, processor_time, traffic)
 
     @contextmanager

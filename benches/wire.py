@@ -10,6 +10,7 @@ everything else.
 import asyncio
 import threading
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -33,9 +34,10 @@ class Traffic:
 class Wire:
     """Listens where the function looks for AWS, from `with` to the end of the block."""
 
-    def __init__(self, port: int) -> None:
-        """`port` is the local AWS's."""
+    def __init__(self, port: int, reply: Callable[[str, bytes], bytes | None]) -> None:
+        """`port` is the local AWS's; what `reply` answers is not asked there."""
         self._upstream = port
+        self._reply = reply
         self._idle: list[Stream] = []
         self._broken: list[BaseException] = []
         self._traffic = Traffic()
@@ -87,9 +89,11 @@ class Wire:
                     line, headers = _parsed(head)
                     body = await reader.readexactly(int(headers.get("content-length", 0)))
                     method, path, _ = line.split(" ")
-                    traffic.calls[action_of(method, path, headers, body)] += 1
+                    action = action_of(method, path, headers, body)
+                    traffic.calls[action] += 1
                     try:
-                        reply = await self._forward(head + body, is_head=method == "HEAD")
+                        reply = self._reply(action, body)
+                        reply = reply or await self._forward(head + body, is_head=method == "HEAD")
                     except (EOFError, ConnectionError) as error:
                         raise RuntimeError("the local AWS hung up") from error
                     left = arrived + self.latency - self._loop.time()
