@@ -57,7 +57,7 @@ pub struct Invocation<'a> {
     pub deadline: Instant,
 }
 
-/// Works on any event: what has a `RequestType`, or no `Action`, is CloudFormation's.
+/// Works on any event: what has a `RequestType`, a `ResponseURL`, or no `Action`, is CloudFormation's.
 ///
 /// # Errors
 /// See [`NoResult`]: Lambda repeats what was invoked asynchronously.
@@ -70,7 +70,9 @@ pub async fn invoke<W: World>(
 ) -> Result<Value, NoResult> {
     let event: Value = serde_json::from_str(text).unwrap_or_default();
     let action = event.get("Action").and_then(Value::as_str);
-    let Some(action) = action.filter(|_| event.get("RequestType").is_none()) else {
+    // Whoever waits for an answer somewhere else is CloudFormation.
+    let is_request = ["RequestType", "ResponseURL"].iter().any(|name| event.get(name).is_some());
+    let Some(action) = action.filter(|_| !is_request) else {
         let answered = provider::invoke(world, callback, settings, text, invocation.deadline);
         Box::pin(answered).await?;
         return Ok(Value::Null);

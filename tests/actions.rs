@@ -106,6 +106,7 @@ async fn an_event_with_a_request_type_is_never_an_action() {
     for event in [
         json!({"RequestType": "Create", "Action": "Verify"}),
         json!({"RequestType": null, "Action": "Verify"}),
+        json!({"ResponseURL": "none", "Action": "Verify"}),
         json!({"Action": ["Verify"]}),
         json!({}),
     ] {

@@ -108,10 +108,11 @@ pub fn storage_configuration(storage: Storage<'_>) -> Value {
     })
 }
 
+/// Bytes for the line that says how much is left out.
+pub const FOR_THE_REST: usize = 50;
+
 /// As many lines of a text as there is room for in a JSON string, and how many are left out.
 fn cut(text: &str, room: usize) -> String {
-    /// Kept for the line that says so.
-    const FOR_THE_REST: usize = 50;
     /// What JSON makes of the end of a line.
     const LINE_END: usize = r"\n".len();
     let size = |line: &str| Value::from(line).to_string().len() - r#""""#.len() + LINE_END;
@@ -119,7 +120,7 @@ fn cut(text: &str, room: usize) -> String {
     if lines.iter().map(|line| size(line)).sum::<usize>() <= room {
         return text.trim_end().to_owned();
     }
-    let mut left = room.saturating_sub(FOR_THE_REST);
+    let Some(mut left) = room.checked_sub(FOR_THE_REST) else { return String::new() };
     let fits = |line: &&&str| {
         let rest = left.checked_sub(size(line));
         left = rest.unwrap_or_default();
@@ -128,4 +129,23 @@ fn cut(text: &str, room: usize) -> String {
     let shown: Vec<&str> = lines.iter().take_while(fits).copied().collect();
     let rest = format!("{} more lines in the function's log", lines.len() - shown.len());
     shown.into_iter().map(str::to_owned).chain([rest]).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_cut_never_takes_more_room_than_there_is() {
+        let long = "a \"line\"\n".repeat(2_000);
+        for text in ["nothing would be written", "one\ntwo\n", &long] {
+            for room in 0..200 {
+                let told = Value::from(cut(text, room)).to_string();
+                // The last line needs no end.
+                assert!(told.len() - r#""""#.len() <= room, "{room}: {told}");
+            }
+        }
+        assert_eq!(cut("one\ntwo\n", 200), "one\ntwo");
+        assert_eq!(cut(&long, 80).lines().count(), 3);
+    }
 }

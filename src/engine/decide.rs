@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::cloudformation::response::{Outcome, Response};
-use crate::domain::attributes::Attributes;
+use crate::domain::attributes::{Attributes, FOR_THE_REST};
 use crate::domain::identity::PhysicalId;
 use crate::domain::plan::{self, Registration};
 use crate::domain::preflight::{self, Ask, Goal};
@@ -255,10 +255,15 @@ pub(super) fn answer(
         };
         response.room()
     };
-    let fitting = (0..=goal.warnings.len()).rev().map(with);
-    let fitting = fitting.map(|attributes| (room(&attributes), attributes));
-    let (room, attributes) = { fitting }
-        .find_map(|(room, attributes)| Some((room?, attributes)))
-        .ok_or_else(|| refused(Attributes::too_long()))?;
+    let fitting = |least: usize| {
+        let counts = (0..=goal.warnings.len()).rev();
+        counts.map(with).find_map(|attributes| {
+            Some((room(&attributes).filter(|room| *room >= least)?, attributes))
+        })
+    };
+    // That there are changes is told before the last warning.
+    let least = if changes.is_empty() { 0 } else { FOR_THE_REST };
+    let (room, attributes) =
+        fitting(least).or_else(|| fitting(0)).ok_or_else(|| refused(Attributes::too_long()))?;
     Ok(attributes.with_changes(changes, room).into_data())
 }

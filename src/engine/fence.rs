@@ -31,8 +31,9 @@ impl Standing {
 /// # Caveats
 /// Where it cannot be asked, the answer is yes with a warning. A resource keeps the status of
 /// the operation before for a moment, and an Update looks like its rollback: those only tell where
-/// they turned since they were asked `before`. A stack at rest waits for nothing: the request was
-/// delivered twice, or late.
+/// they turned since they were asked `before`. A stack at rest waits for nothing, so a request that
+/// finds it so was delivered twice, or late; one that finds it so at its end may have been answered
+/// by its twin, whose work is not to be undone.
 ///
 /// # Errors
 /// `Overtaken` if it does not.
@@ -46,14 +47,9 @@ pub(super) async fn check<W: World>(
         world.resource(&owner.stack_id, &owner.logical_id),
         world.stack_status(&owner.stack_id),
     );
-    let (resource, stack) = match (resource, stack) {
-        (Ok(resource), Ok(stack)) => (resource, stack),
-        (Err(error), _) | (_, Err(error)) => {
-            return Ok(Standing { warning: Some(unasked(&error)), ..Standing::default() });
-        }
-    };
-    let resource = resource.map(|resource| resource.status);
-    let standing = Standing { resource, stack, warning: None };
+    let warning = resource.as_ref().err().or(stack.as_ref().err()).map(unasked);
+    let resource = resource.ok().flatten().map(|resource| resource.status);
+    let standing = Standing { resource, stack: stack.ok().flatten(), warning };
     match moved_on(&request.kind, before, &standing) {
         Some(status) => Err(Failure::Overtaken(status.to_owned())),
         None => Ok(standing),
@@ -107,21 +103,20 @@ fn unasked(CallError { kind, action, message, .. }: &CallError) -> String {
 /// not know (yet) tells nothing.
 fn moved_on<'a>(kind: &Kind, before: Option<&Standing>, now: &'a Standing) -> Option<&'a str> {
     let rolls_back = |status: &&str| status.contains("ROLLBACK");
-    let had_turned =
-        before.and_then(|before| before.stack.as_deref()).is_some_and(|old| rolls_back(&old));
+    let went_on =
+        before.and_then(|before| before.stack.as_deref()).is_some_and(|old| !rolls_back(&old));
     // No rollback sends a Create; the Update it sends finds the stack turned from the start.
-    let turned = |status: &&str| {
-        rolls_back(status) && (*kind == Kind::Create || (before.is_some() && !had_turned))
-    };
-    let failed = |status: &&str| {
-        status.ends_with("_FAILED") && before.is_some_and(|before| before.resource != now.resource)
-    };
+    let turned = |status: &&str| rolls_back(status) && (*kind == Kind::Create || went_on);
+    let differs = |before: &Standing| before.warning.is_none() && before.resource != now.resource;
+    let failed = |status: &&str| status.ends_with("_FAILED") && before.is_some_and(differs);
+    let is_late = |status: &&str| before.is_none() && rests(status);
     // A Create may follow the deletion of a resource of the same name, an Update cannot.
     let was_deleted = |status: &&str| *status == "DELETE_COMPLETE" && *kind != Kind::Create;
     let (resource, stack) = (now.resource.as_deref(), now.stack.as_deref());
     resource
         .filter(|status| *status == "DELETE_IN_PROGRESS" || was_deleted(status) || failed(status))
-        .or(stack.filter(|status| status.starts_with("DELETE_") || turned(status) || rests(status)))
+        .or(stack
+            .filter(|status| status.starts_with("DELETE_") || turned(status) || is_late(status)))
 }
 
 #[cfg(test)]
@@ -170,13 +165,15 @@ mod tests {
             ("CREATE_IN_PROGRESS", "REVIEW_IN_PROGRESS", None),
             ("DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", Some("DELETE_IN_PROGRESS")),
             ("CREATE_IN_PROGRESS", "DELETE_IN_PROGRESS", Some("DELETE_IN_PROGRESS")),
-            ("CREATE_COMPLETE", "CREATE_COMPLETE", Some("CREATE_COMPLETE")),
+            ("CREATE_COMPLETE", "CREATE_COMPLETE", None),
             ("CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", Some("ROLLBACK_IN_PROGRESS")),
             ("CREATE_FAILED", "CREATE_FAILED", Some("CREATE_FAILED")),
         ] {
             let now = standing(resource, stack);
             assert_eq!(moved_on(&Kind::Create, Some(&before), &now), expected, "{now:?}");
         }
+        let over = standing("CREATE_COMPLETE", "CREATE_COMPLETE");
+        assert_eq!(moved_on(&Kind::Create, None, &over), Some("CREATE_COMPLETE"));
         let retried = standing("CREATE_FAILED", "UPDATE_IN_PROGRESS");
         assert_eq!(moved_on(&Kind::Create, None, &retried), None);
     }
@@ -189,8 +186,16 @@ mod tests {
         let late = standing("CREATE_COMPLETE", "UPDATE_IN_PROGRESS");
         let gone = standing("DELETE_COMPLETE", "UPDATE_IN_PROGRESS");
         let over = standing("UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE");
+        let done = standing("UPDATE_COMPLETE", "UPDATE_COMPLETE");
         let failed = standing("UPDATE_FAILED", "UPDATE_ROLLBACK_IN_PROGRESS");
+        // Asked in vain at first, so nothing is known to have turned.
+        let unasked = Standing { warning: Some("throttled".to_owned()), ..Standing::default() };
         for (before, now, expected) in [
+            (Some(&unasked), &back, None),
+            (Some(&unasked), &failed, None),
+            (Some(&forth), &over, Some("UPDATE_ROLLBACK_COMPLETE")),
+            (Some(&forth), &done, None),
+            (None, &done, Some("UPDATE_COMPLETE")),
             (None, &forth, None),
             (None, &back, None),
             (None, &late, None),

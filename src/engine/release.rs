@@ -54,8 +54,8 @@ struct Left {
 /// Each with what is to become of its document.
 type Tasks = Vec<(Left, Task)>;
 
-/// The register, and the documents of what is left.
-type Look = (Vec<Entry>, Vec<Document>);
+/// The register, and the documents of what is left, as far as they could be read.
+type Look = (Vec<Entry>, Vec<Result<Document, Failure>>);
 
 /// What a look found too early.
 enum Early {
@@ -96,10 +96,12 @@ impl Leaver<'_> {
         }
         let (entries, documents) = self.look(world, &left).await?;
         let mut others = self.others(entries.clone());
-        let (due, right) = self.decide(world, &mut others, left, documents).await?;
+        // A document that cannot be settled keeps no other from it.
+        let (read, unread) = read_or_not(left, documents);
+        let (due, right) = self.decide(world, &mut others, read).await?;
         let (written, staying) =
             join!(self.write(world, due, entries), staying(world, &right, &others));
-        written?;
+        written.and(unread)?;
         let is_proven = |task: &Task| {
             let witnesses = witnesses(task, &others);
             !witnesses.is_empty() && witnesses.iter().all(|index| staying.contains(index))
@@ -115,7 +117,7 @@ impl Leaver<'_> {
             let (own, entries, documents) =
                 join!(world.read(self.party.arn), world.list(), self.read(world, left));
             let (own, entries) = (own.map_err(failed)?, entries.map_err(failed)?);
-            let look = (entries, documents.map_err(Early::Failed)?);
+            let look = (entries, documents);
             let is_seen = match (own, self.mark) {
                 (Some(policy), Some(mark)) => Record::read(&policy.tags).as_ref() == Some(mark),
                 (None, _) | (_, None) => true,
@@ -129,9 +131,9 @@ impl Leaver<'_> {
         }
     }
 
-    async fn read<W: World>(&self, world: &W, left: &[Left]) -> Result<Vec<Document>, Failure> {
+    async fn read<W: World>(&self, world: &W, left: &[Left]) -> Vec<Result<Document, Failure>> {
         let account = self.party.account;
-        try_join_all(left.iter().map(|left| documents::read(world, &left.target, account))).await
+        join_all(left.iter().map(|left| documents::read(world, &left.target, account))).await
     }
 
     fn others(&self, entries: Vec<Entry>) -> Others {
@@ -143,11 +145,10 @@ impl Leaver<'_> {
         &self,
         world: &W,
         others: &mut Others,
-        left: Vec<Left>,
-        documents: Vec<Document>,
+        left: Vec<(Left, Document)>,
     ) -> Result<(Tasks, Tasks), Failure> {
         let (mut due, mut right) = (vec![], vec![]);
-        for (left, document) in left.into_iter().zip(documents) {
+        for (left, document) in left {
             let about = (left.target.clone(), document);
             let task = Task::decide(world, &self.party, others, about, [left.name.clone()]).await?;
             let is_right = task.settle(&task.document)?.document.is_none();
@@ -165,18 +166,27 @@ impl Leaver<'_> {
         mut entries: Vec<Entry>,
     ) -> Result<(), Failure> {
         let account = self.party.account;
+        let mut settled = Ok(());
         while !due.is_empty() {
             let written = due.into_iter().map(|(left, task)| async {
                 let written = or_gone(task.write(world, account).await)?;
                 Ok::<_, Failure>(written.map(|()| (left, task)))
             });
-            let mut stand: Tasks = try_join_all(written).await?.into_iter().flatten().collect();
+            let mut stand: Tasks = vec![];
+            for written in join_all(written).await {
+                match written {
+                    Ok(written) => stand.extend(written),
+                    Err(failure) => settled = settled.and(Err(failure)),
+                }
+            }
             let agree = stand.iter().map(|(_, task)| task.agrees(world, account));
             let (agreed, now) = join!(try_join_all(agree), world.list());
             let mut now = now?;
             if agreed?.contains(&false) {
                 let confirmed = stand.iter_mut().map(|(_, task)| task.confirm(world, &self.party));
-                try_join_all(confirmed).await?;
+                for confirmed in join_all(confirmed).await {
+                    settled = settled.and(confirmed.map(drop));
+                }
                 // What took its time to be seen may have hidden who came in the meantime.
                 now = world.list().await?;
             }
@@ -185,12 +195,29 @@ impl Leaver<'_> {
             }
             entries = now;
             let left: Vec<Left> = stand.into_iter().map(|(left, _)| left).collect();
-            let documents = self.read(world, &left).await?;
+            let documents = self.read(world, &left).await;
+            let (read, unread) = read_or_not(left, documents);
+            settled = settled.and(unread);
             let mut others = self.others(entries.clone());
-            (due, _) = self.decide(world, &mut others, left, documents).await?;
+            (due, _) = self.decide(world, &mut others, read).await?;
         }
-        Ok(())
+        settled
     }
+}
+
+/// What could be read, and the first failure of what could not.
+fn read_or_not(
+    left: Vec<Left>,
+    documents: Vec<Result<Document, Failure>>,
+) -> (Vec<(Left, Document)>, Result<(), Failure>) {
+    let (mut read, mut unread) = (vec![], Ok(()));
+    for (left, document) in left.into_iter().zip(documents) {
+        match document {
+            Ok(document) => read.push((left, document)),
+            Err(failure) => unread = unread.and(Err(failure)),
+        }
+    }
+    (read, unread)
 }
 
 /// A key or bucket that is gone, or as good as, has no grants.

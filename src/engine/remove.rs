@@ -4,7 +4,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use futures::future::try_join_all;
+use futures::future::join_all;
 use futures::{join, try_join};
 
 use crate::cloudformation::request::Request;
@@ -242,18 +242,19 @@ async fn remove_once<W: World>(
     Ok(())
 }
 
+/// Every use of it; what goes wrong with one keeps no other.
 async fn detach<W: World>(world: &W, arn: &str) -> Result<(), Failure> {
     let attachments = world.attachments(arn).await?;
-    try_join_all(attachments.iter().map(|from| world.detach(arn, from))).await?;
-    Ok(())
+    let detached = join_all(attachments.iter().map(|from| world.detach(arn, from))).await;
+    Ok(detached.into_iter().collect::<Call<()>>()?)
 }
 
 /// A policy can be deleted when only the version in force is left.
 async fn remove_versions<W: World>(world: &W, arn: &str) -> Result<(), Failure> {
     let versions = or_gone(world.versions(arn).await)?.unwrap_or_default();
     let old = versions.iter().filter(|version| !version.is_default);
-    try_join_all(old.map(|version| world.remove_version(arn, &version.id))).await?;
-    Ok(())
+    let removed = join_all(old.map(|version| world.remove_version(arn, &version.id))).await;
+    Ok(removed.into_iter().collect::<Call<()>>()?)
 }
 
 /// Says in the register that this connection wants nothing any more.

@@ -45,6 +45,23 @@ async fn calls(
     (1..).zip(account.calls().split_off(already)).collect()
 }
 
+/// A Delete that fails over one document leaves nothing of ours in the others.
+#[tokio::test(start_paused = true)]
+async fn a_document_that_cannot_be_settled_keeps_no_other_from_it() {
+    for action in ["kms:PutKeyPolicy", "kms:GetKeyPolicy"] {
+        let account = Account::new(lab::lived_in());
+        let mut stack = Stack::new(&account, "lab", "Connection");
+        assert!(stack.deploy(&folder("project-a")).await);
+        let id = stack.standing.clone().unwrap().physical_id;
+        let delete = stack.request("Delete", Some(&id), &folder("project-a"), None);
+        let refused = Weather::on(action, Mishap::Before(CallErrorKind::InvalidPrincipal));
+        assert!(!stack.send(refused, &delete).await.success, "{action}");
+        assert_eq!(account.state().buckets, account.without_us().buckets, "{action}");
+        assert!(stack.delete().await);
+        assert_eq!(account.trace(), None, "{action}");
+    }
+}
+
 /// A Create meets this weather, then CloudFormation does what it does.
 async fn create(state: &State, weather: Weather, history: &str, broken: &mut Broken) {
     let properties = folder("project-a");

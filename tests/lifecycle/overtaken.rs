@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::support::account::Account;
 use crate::support::broken::Broken;
 use crate::support::chance::Chance;
-use crate::support::lab::{self, OTHER_KEY, folder, with};
-use crate::support::session::Weather;
-use crate::support::stack::{Answer, Stack, after};
+use crate::support::lab::{self, KEY, OTHER_KEY, folder, with};
+use crate::support::session::{Session, Weather};
+use crate::support::stack::{Answer, Stack, after, answer};
 use crate::support::state::difference;
 use crate::support::turns::{ALL, Turns, both};
 
@@ -197,6 +197,52 @@ async fn a_create_that_comes_twice_at_once_is_one_create() {
         broken.note("success", &history, failed.map(|answer| answer.reason));
         let wrong = difference(&account.state().essence(), &expected);
         broken.note("made once", &history, wrong);
+    }
+    broken.assert_none();
+}
+
+/// Lambda delivers a request twice, and CloudFormation goes on as soon as one is answered: the
+/// other has no reason to undo what is wanted.
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_twin_is_answered_first_undoes_nothing() {
+    let mut broken = Broken::default();
+    let before = folder("project-a");
+    let changed = with(before.clone(), &[("KmsKeyId", OTHER_KEY.into())]);
+    for (kind, properties) in
+        [("Create", before.clone()), ("Update", changed), ("Update", folder("project-b"))]
+    {
+        for (history, turns) in orders((16..=26).step_by(2), (2..=36).step_by(2)) {
+            let account = Account::new(lab::lived_in());
+            let mut stack = Stack::new(&account, "lab", "Connection");
+            if kind == "Update" {
+                assert!(stack.deploy(&before).await);
+            }
+            let id = stack.standing.as_ref().map(|standing| standing.physical_id.clone());
+            let old = id.as_ref().map(|_| &before);
+            let request = stack.request(kind, id.as_deref(), &properties, old);
+            let run = async |who: usize| {
+                let session = Session::new(&account, Weather::fair()).in_turns(&turns, who);
+                turns.wait(who).await;
+                let answered = answer(&session, &request).await;
+                turns.leave(who);
+                let status = format!("{}_COMPLETE", kind.to_uppercase());
+                stack.status(&status, &status);
+                answered
+            };
+            stack.starts(kind);
+            let (one, two) = futures::join!(run(0), run(1));
+            let success = [&one, &two].into_iter().any(|answer| answer.success);
+            broken.note("one succeeds", &history, (!success).then(|| one.reason.clone()));
+            let policies = account.state().policies;
+            let place = format!("/{}", properties["KeyPrefix"].as_str().unwrap());
+            let stands = policies.keys().any(|arn| arn.contains(&place));
+            let key = properties.get("KmsKeyId").and_then(Value::as_str).unwrap_or(KEY);
+            let is_new = policies.values().any(|policy| {
+                policy.tags.iter().any(|tag| tag.key == "ica-storage:kms-key" && tag.value == key)
+            });
+            let lost = (!(stands && is_new)).then(|| format!("{policies:#?}"));
+            broken.note(&format!("{kind} stands"), &history, lost);
+        }
     }
     broken.assert_none();
 }
