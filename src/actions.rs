@@ -22,6 +22,9 @@ use crate::provider::{self, Settings, Unanswered, before, report};
 /// Kept of an invocation's time for saying how it went.
 const FOR_THE_RESULT: Duration = Duration::from_secs(5);
 
+/// Members of an event that narrow a look at connections.
+const FILTERS: [&str; 3] = ["StackId", "LogicalResourceId", "BucketName"];
+
 /// Why an invocation has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum NoResult {
@@ -83,28 +86,42 @@ pub async fn invoke<W: World>(
     let started = Instant::now();
     let done = Box::pin(act(world, settings, action, &event, invocation));
     let done = done.instrument(span.clone()).await;
-    let (took, now) = (started.elapsed(), SystemTime::now());
+    report(&counted(settings, known, &event, &done, started.elapsed()));
     let failure = match done {
-        Ok(done) => {
-            report(&match &done.all {
-                Some(counts) => metrics::verified(counts, took, now),
-                None => metrics::line(action, None, took, now),
-            });
-            return Ok(done.result);
-        }
+        Ok(done) => return Ok(done.result),
         Err(failure) => failure,
     };
-    report(&metrics::line(known, Some(failure.code()), took, now));
     let sentence = failure.reason(&settings.trace).as_str().to_owned();
     span.in_scope(|| tracing::error!(code = %failure.code(), sentence, "action failed"));
     Err(NoResult::Failed { code: failure.code(), sentence })
 }
 
+/// The metrics of an action.
+fn counted(
+    settings: &Settings,
+    action: &str,
+    event: &Value,
+    done: &Result<Done, Failure>,
+    took: Duration,
+) -> Value {
+    let (function, now) = (settings.trace.function.as_str(), SystemTime::now());
+    let is_of_all =
+        action == "Verify" && FILTERS.iter().all(|name| event.get(name).is_none_or(Value::is_null));
+    match done {
+        Ok(Done { counts: Some(counts), .. }) if is_of_all => {
+            metrics::verified(function, counts, took, now)
+        }
+        Ok(_) => metrics::line(action, None, took, now),
+        Err(failure) if is_of_all => metrics::unverified(function, failure.code(), took, now),
+        Err(failure) => metrics::line(action, Some(failure.code()), took, now),
+    }
+}
+
 /// What came of an action.
 struct Done {
     result: Value,
-    /// What was counted, if all connections were looked at.
-    all: Option<Counts>,
+    /// What was counted, if connections were looked at.
+    counts: Option<Counts>,
 }
 
 async fn act<W: World>(
@@ -125,22 +142,13 @@ async fn act<W: World>(
         Some(other) => Err(refused(name, format!("`{other}` is no string"), "write a string")),
     };
     let (stack, logical_id) = (text("StackId")?, text("LogicalResourceId")?);
-    let of_stack = stack.as_deref().and_then(Home::of);
-    let home =
-        of_stack.or_else(|| Home::of_function(invocation.function_arn)).ok_or_else(|| {
-            let problem = format!(
-                "is no ARN of a stack, and `{}` none of a function",
-                invocation.function_arn
-            );
-            refused("StackId", problem, "write the ARN of a stack of the account and region")
-        })?;
+    let home = home(settings, stack.as_deref(), invocation.function_arn)?;
     match action {
         "Verify" => {
             let filter = Filter { stack, logical_id, bucket: text("BucketName")? };
             let found = verify::verify(world, &home, &filter, &context).await?;
-            let all = (filter == Filter::default()).then_some(found.counts);
             log(&found);
-            Ok(Done { result: to_json(&found)?, all })
+            Ok(Done { result: to_json(&found)?, counts: Some(found.counts) })
         }
         "Plan" => {
             let none = Value::Null;
@@ -151,9 +159,29 @@ async fn act<W: World>(
             let properties = event.get("ResourceProperties").unwrap_or(&none);
             let question = Question { properties, owner, home: &home };
             let proposal = plan::plan(world, &question, &context).await?;
-            Ok(Done { result: to_json(&proposal)?, all: None })
+            Ok(Done { result: to_json(&proposal)?, counts: None })
         }
         other => Err(refused("Action", format!("`{other}` is none"), "write `Verify` or `Plan`")),
+    }
+}
+
+/// Where the function is, whose clients ask. Only a local stand-in makes the account of its
+/// function's ARN up, so that there the stack tells.
+fn home(settings: &Settings, stack: Option<&str>, function_arn: &str) -> Result<Home, Failure> {
+    let remedy = "write the ARN of a stack of the account and region";
+    let there = stack.and_then(Home::of);
+    let Some(here) = &settings.home else {
+        return there.or_else(|| Home::of_function(function_arn)).ok_or_else(|| {
+            let problem = format!("is no ARN of a stack, and `{function_arn}` none of a function");
+            refused("StackId", problem, remedy)
+        });
+    };
+    match there.filter(|there| there != here) {
+        Some(there) => {
+            let problem = format!("the stack is {there}, and the function {here}");
+            Err(refused("StackId", problem, remedy))
+        }
+        None => Ok(here.clone()),
     }
 }
 
@@ -185,4 +213,27 @@ fn log(report: &Report) {
 
 fn to_json(result: &impl Serialize) -> Result<Value, Failure> {
     serde_json::to_value(result).map_err(|error| Failure::Bug(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The alarm must not take silence for health.
+    #[test]
+    fn only_a_look_at_all_that_fails_is_counted_as_unhealthy() {
+        let unhealthy = |action, event: Value| {
+            let done = Err(Failure::Bug("x".to_owned()));
+            let line = counted(&Settings::default(), action, &event, &done, Duration::ZERO);
+            assert_eq!(line["Failures"], 1);
+            line.get("Unhealthy").cloned()
+        };
+        let all = json!({"Action": "Verify", "StackId": null});
+        assert_eq!(unhealthy("Verify", all), Some(json!(1)));
+        let one = json!({"Action": "Verify", "BucketName": "b"});
+        assert_eq!(unhealthy("Verify", one), None);
+        assert_eq!(unhealthy("Plan", json!({"Action": "Plan"})), None);
+    }
 }

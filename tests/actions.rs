@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ica_storage::actions::{self, Invocation, NoResult};
 use ica_storage::callback::Callback;
+use ica_storage::domain::identity::Home;
 use ica_storage::provider::Settings;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -139,4 +140,30 @@ async fn what_is_asked_wrongly_is_an_error_that_says_so() {
     let stack = Stack::new(&account, "lab", "Connection").id;
     let event = json!({"Action": "Verify", "StackId": stack});
     assert!(invoke_as("function", &account, Weather::fair(), event).await.is_ok());
+}
+
+/// The clients are the function's: they would look for another account's bucket in their own.
+#[tokio::test(start_paused = true)]
+async fn a_stack_of_another_account_or_region_is_refused() {
+    let account = Account::new(lab::lived_in());
+    let stack = Stack::new(&account, "lab", "Connection").id;
+    let settings = Settings { home: Home::of_function(FUNCTION), ..Settings::default() };
+    for (stack, is_done) in [
+        (stack.clone(), true),
+        (stack.replace(":us-east-1:", ":eu-west-2:"), false),
+        (stack.replace(":123456789012:", ":210987654321:"), false),
+    ] {
+        for action in ["Verify", "Plan"] {
+            let event = json!({"Action": action, "StackId": stack}).to_string();
+            let (session, callback) =
+                (Session::new(&account, Weather::fair()), Callback::default());
+            let deadline = Instant::now() + Duration::from_mins(1);
+            let invocation = Invocation { function_arn: FUNCTION, deadline };
+            let done = actions::invoke(&session, &callback, &settings, &event, invocation).await;
+            assert_eq!(done.is_ok(), is_done, "{event}");
+            if let Err(error) = done {
+                assert!(error.to_string().contains("property `StackId`: the stack is in "));
+            }
+        }
+    }
 }

@@ -144,16 +144,22 @@ fn a_schedule_may_only_invoke_the_function_and_drift_raises_an_alarm() {
     assert!(schedule.contains(r#"Input: '{"Action":"Verify"}'"#), "{schedule}");
     // What the alarm looks at is what is counted.
     let counts = Counts::default();
-    let line = metrics::verified(&counts, Duration::ZERO, SystemTime::UNIX_EPOCH);
+    let line = metrics::verified("provider", &counts, Duration::ZERO, SystemTime::UNIX_EPOCH);
     let counted = &line["_aws"]["CloudWatchMetrics"][1];
     let alarm = resource("ConnectionsDrifted").join("\n");
     assert!(alarm.contains(&format!("Namespace: {}\n", counted["Namespace"].as_str().unwrap())));
     assert!(alarm.contains("MetricName: Unhealthy\n"), "{alarm}");
     let mut metrics = counted["Metrics"].as_array().unwrap().iter();
     assert!(metrics.any(|metric| metric["Name"] == "Unhealthy"));
-    assert_eq!(counted["Dimensions"], serde_json::json!([["RequestType"]]));
-    let dimension = "Dimensions: [{Name: RequestType, Value: Verify}]";
-    assert_eq!((alarm.matches(dimension).count(), &line["RequestType"]), (1, &"Verify".into()));
+    assert_eq!(counted["Dimensions"], serde_json::json!([["RequestType", "FunctionName"]]));
+    let dimensions = "
+      Dimensions:
+        - Name: RequestType
+          Value: Verify
+        - Name: FunctionName
+          Value: !Ref Provider
+";
+    assert_eq!((alarm.matches(dimensions).count(), &line["RequestType"]), (1, &"Verify".into()));
     assert!(alarm.contains("TreatMissingData: ignore"), "an alarm lasts until the next look");
 }
 
