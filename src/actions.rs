@@ -133,6 +133,7 @@ async fn act<W: World>(
 ) -> Result<Done, Failure> {
     let context = Context {
         principal_accounts: settings.principal_accounts.clone(),
+        bucket_name_pattern: settings.bucket_name_pattern.clone(),
         deadline: before(invocation.deadline, FOR_THE_RESULT),
         trace: settings.trace.clone(),
     };

@@ -80,6 +80,7 @@ async fn run(request: &Request, settings: Settings, has_colours: bool) -> Result
                 Aws::load_with_home().await.map_err(|error| explain(error.into()))?;
             let context = Context {
                 principal_accounts: settings.principal_accounts,
+                bucket_name_pattern: settings.bucket_name_pattern,
                 deadline: Instant::now() + PATIENCE,
                 trace: settings.trace,
             };

@@ -51,6 +51,8 @@ use remove::Deletion;
 pub struct Context {
     /// Accounts whose roles may be let in; Illumina's if empty.
     pub principal_accounts: Vec<String>,
+    /// The buckets it reaches, in which `*` and `?` stand for any characters; all if empty.
+    pub bucket_name_pattern: String,
     /// When the work has to be over, so that the answer still gets out.
     pub deadline: Instant,
     /// For the sentences of failures.

@@ -65,6 +65,7 @@ fn settings() -> Settings {
     let accounts = accounts.split(',').map(str::trim).filter(|account| !account.is_empty());
     Settings {
         principal_accounts: accounts.map(str::to_owned).collect(),
+        bucket_name_pattern: read("BUCKET_NAME_PATTERN"),
         home: None,
         allow_http: !read("AWS_ENDPOINT_URL").is_empty(),
         trace: Trace {

@@ -124,7 +124,7 @@ mod tests {
             assert_eq!(line["Duration"], 120);
             assert_eq!(line.get("Failures").is_some(), failure.is_some());
         }
-        let counts = Counts { connections: 6, healthy: 3, drifted: 2, broken: 1, other_regions: 0 };
+        let counts = Counts { connections: 6, healthy: 3, drifted: 2, broken: 1, elsewhere: 0 };
         let line = verified("provider", &counts, took, now);
         assert_sound(&line);
         assert_eq!(line["FunctionName"], "provider");

@@ -30,6 +30,8 @@ const FOR_THE_LOG: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// Accounts whose roles may be let in; Illumina's if empty.
     pub principal_accounts: Vec<String>,
+    /// The buckets that its role reaches, in which `*` and `?` stand for any characters.
+    pub bucket_name_pattern: String,
     /// Where the function is; unknown where a local stand-in makes its ARN up.
     pub home: Option<Home>,
     /// Whether an answer may go to an address without TLS, as a local stand-in has.
@@ -157,6 +159,7 @@ async fn work<W: World>(
     }
     let context = Context {
         principal_accounts: settings.principal_accounts.clone(),
+        bucket_name_pattern: settings.bucket_name_pattern.clone(),
         deadline: before(deadline, FOR_DELIVERY),
         trace: settings.trace.clone(),
     };

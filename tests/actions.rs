@@ -52,7 +52,7 @@ async fn verify_answers_with_every_connection() {
         let report = invoke(&account, event).await.unwrap();
         assert_eq!(report["Status"], "drifted");
         let counts =
-            json!({"Connections": 1, "Healthy": 0, "Drifted": 1, "Broken": 0, "OtherRegions": 0});
+            json!({"Connections": 1, "Healthy": 0, "Drifted": 1, "Broken": 0, "Elsewhere": 0});
         assert_eq!(report["Counts"], counts);
         let connection = &report["Connections"][0];
         assert_eq!(connection["StackId"], stack.id.as_str());

@@ -39,13 +39,13 @@ pub(super) fn report(report: &Report, has_colours: bool) -> String {
     for found in &report.connections {
         connection(&mut page, found);
     }
-    let Counts { connections, healthy, drifted, broken, other_regions } = report.counts;
+    let Counts { connections, healthy, drifted, broken, elsewhere } = report.counts;
     page.line(&format!(
         "{}: {healthy} healthy, {drifted} drifted, {broken} broken",
         counted(connections, "connection")
     ));
-    if other_regions > 0 {
-        page.line(&format!("{other_regions} of other regions were not looked at"));
+    if elsewhere > 0 {
+        page.line(&format!("{elsewhere} of other regions or providers were not looked at"));
     }
     page.text
 }

@@ -44,8 +44,9 @@ pub struct Counts {
     pub drifted: usize,
     /// Those that somebody has to look after.
     pub broken: usize,
-    /// Those of stacks in other regions, which were not looked at: IAM has one register for all.
-    pub other_regions: usize,
+    /// Those of stacks in other regions, or of buckets that this provider does not reach, which were
+    /// not looked at: IAM has one register for all.
+    pub elsewhere: usize,
 }
 
 /// A connection as it was found.
@@ -141,7 +142,7 @@ impl Connection {
 
 impl Report {
     /// Counts.
-    pub fn of(connections: Vec<Connection>, other_regions: usize) -> Self {
+    pub fn of(connections: Vec<Connection>, elsewhere: usize) -> Self {
         let count =
             |status| connections.iter().filter(|connection| connection.status == status).count();
         let counts = Counts {
@@ -149,7 +150,7 @@ impl Report {
             healthy: count(Status::Healthy),
             drifted: count(Status::Drifted),
             broken: count(Status::Broken),
-            other_regions,
+            elsewhere,
         };
         let statuses = connections.iter().map(|connection| connection.status);
         Self { status: statuses.max().unwrap_or(Status::Healthy), counts, connections }

@@ -85,13 +85,38 @@ async fn look<W: World>(
     let (here, elsewhere): (Vec<_>, Vec<_>) = registered
         .into_iter()
         .filter(|registered| filter.takes(registered.record.as_ref()))
-        .partition(|registered| registered.is_in(&home.region));
+        .partition(|registered| {
+            let reach = &context.bucket_name_pattern;
+            registered.is_in(&home.region) && matches(reach, &registered.entry.bucket)
+        });
     let examination = Examination { world, context, entries, known };
     let mut connections = vec![];
     for some in here.chunks(CONNECTIONS_AT_ONCE) {
         connections.extend(join_all(some.iter().map(|one| examination.examine(one))).await);
     }
     Ok(Report::of(connections, elsewhere.len()))
+}
+
+/// Whether a name is one of a pattern's, as IAM matches resources; an empty pattern has all.
+fn matches(pattern: &str, name: &str) -> bool {
+    let name: Vec<char> = name.chars().collect();
+    // After which characters of the name the pattern may be as far as it was read.
+    let mut reached: Vec<bool> = std::iter::once(true).chain(name.iter().map(|_| false)).collect();
+    for wanted in pattern.chars() {
+        let mut is_open = false;
+        reached = if wanted == '*' {
+            let open = |was: &bool| {
+                is_open |= *was;
+                is_open
+            };
+            reached.iter().map(open).collect()
+        } else {
+            let fits = |is: &char| wanted == '?' || wanted == *is;
+            let next = reached.iter().zip(&name).map(|(was, is)| *was && fits(is));
+            std::iter::once(false).chain(next).collect()
+        };
+    }
+    pattern.is_empty() || reached.last() == Some(&true)
 }
 
 /// A policy of the register with what its tags say.
@@ -220,5 +245,29 @@ fn of_record(entry: &Entry, found: &str, remedy: &str) -> Finding {
         expected: "the record of an active connection".into(),
         found: found.into(),
         remedy: remedy.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_has_the_names_that_iam_would_match() {
+        for (pattern, name) in [
+            ("", "lab"),
+            ("*", "lab"),
+            ("lab", "lab"),
+            ("l?b", "lab"),
+            ("lab-*", "lab-"),
+            ("*a*", "lab"),
+        ] {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in
+            [("lab", "lab-2"), ("l?b", "lb"), ("lab-*", "lab"), ("*-x", "x"), ("?", "lab")]
+        {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use ica_storage::domain::ica::Versioning;
 use ica_storage::domain::identity::Home;
 use ica_storage::domain::report::{Connection, Report, Status};
 use ica_storage::domain::spec::Tag;
+use ica_storage::engine::Context;
 use ica_storage::engine::verify::{self, Filter};
 use ica_storage::ports::CallErrorKind;
 use serde_json::{Value, json};
@@ -482,5 +483,9 @@ async fn only_the_connections_that_are_asked_for_are_looked_at() {
     let session = Session::new(&account, Weather::fair());
     let elsewhere = Home { region: "eu-west-2".into(), ..home() };
     let report = verify::verify(&session, &elsewhere, &none(), &context()).await.unwrap();
-    assert_eq!((report.counts.connections, report.counts.other_regions), (0, 2));
+    assert_eq!((report.counts.connections, report.counts.elsewhere), (0, 2));
+    // Another provider looks after the buckets that this one does not reach.
+    let narrow = Context { bucket_name_pattern: "lab-d*".to_owned(), ..context() };
+    let report = verify::verify(&session, &home(), &none(), &narrow).await.unwrap();
+    assert_eq!((report.counts.connections, report.counts.elsewhere), (1, 1));
 }

@@ -274,7 +274,12 @@ pub(crate) async fn after(state: &State, deployments: &[&Value]) -> State {
 /// What an invocation has and knows.
 pub(crate) fn context() -> Context {
     let trace = Trace { function: "ica-storage".to_owned(), log_stream: "2026/01/01".to_owned() };
-    Context { principal_accounts: vec![], deadline: Instant::now() + WORK, trace }
+    Context {
+        principal_accounts: vec![],
+        bucket_name_pattern: String::new(),
+        deadline: Instant::now() + WORK,
+        trace,
+    }
 }
 
 /// Has a request answered, and holds the answer to what CloudFormation takes.
